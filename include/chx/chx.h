@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT
+ * chx.h: n-dimensional arrays with automatic differentiation, on devices that are plugins.
+ *
+ *   chx_scope *s = chx_scope_begin("cuda:0");            // a device specifier; NULL: the default
+ *   chx_array *y = chx_relu(s, chx_linear(s, x, w, b));  // results belong to s
+ *   chx_array *loss = chx_softmax_cross_entropy(s, y, t);
+ *   chx_backward(s, loss);
+ *   if (chx_scope_error(s)) fprintf(stderr, "%s\n", chx_scope_message(s));
+ *   chx_scope_end(s);                                    // frees all that was not kept
+ *
+ * Errors. A scope keeps its first error; after it every call in that scope does nothing and returns NULL, and NULL
+ * operands pass through, so expressions nest and one check at the end is enough. A NULL array where one is required,
+ * without an earlier error, is itself the error. The library never exits, aborts or prints.
+ *
+ * Ownership. An array belongs to the scope it was made in and goes with it. chx_keep takes a reference that outlives
+ * the scope, chx_release drops it. What _begin or _new made, the matching _end or _free ends; all of these take NULL.
+ * Arguments are borrowed for the call, unless a function says that it keeps them.
+ *
+ * Threads. A scope is used by one thread. Different scopes on different threads share arrays and devices freely;
+ * writing into an array that another thread reads is the caller's race.
+ *
+ * Fork. After a fork the child may go on using chx on devices whose memory is the host's ("native", "ref"): the
+ * thread pool is made anew. Devices with a queue of their own report CHX_EDEVICE in the child.
+ *
+ * Shapes are given as int64_t, sizes in elements unless a name says bytes. Device specifiers: "backend" or
+ * "backend:index", such as "native", "cuda:1".
+ */
+#ifndef CHX_H
+#define CHX_H
+#include <stddef.h>
+#include <stdint.h>
+#include "types.h"
+#include "attr.h"
+#include "op.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+#if defined __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
+#define CHX_VERSION_MAJOR 0
+#define CHX_VERSION_MINOR 1
+#define CHX_VERSION_PATCH 0
+
+/* ---- library ------------------------------------------------------------------------------------------------- */
+
+const char *chx_version(void);            /* "0.1.0" */
+const char *chx_status_text(chx_status);  /* the sentence of errors.def; never NULL */
+const char *chx_dtype_name(int dtype);    /* "f32"; "?" for a number that is no dtype */
+int chx_dtype_size(int dtype);            /* bytes; 0 for a number that is no dtype */
+int chx_dtype_find(const char *name);     /* by name; CHX_DTYPE_NONE where there is none */
+int chx_promote(int a, int b);            /* the dtype that two arrays' dtypes promote to, as NumPy 2 */
+
+/* chx_set_log: where messages go (warnings of fallback, traces); NULL: nowhere, which is the default. fn may be called from
+ * any thread. level: 0 error, 1 warning, 2 information, 3 trace (one line per operator). Levels above `max_level`
+ * are not made. */
+typedef void (*chx_log_fn)(void *ctx, int level, const char *message);
+void chx_set_log(chx_log_fn fn, void *ctx, int max_level);
+
+/* chx_set_threads: how many threads of the CPU an operator may use, the calling one included; 0: as many as the process may
+ * run on. Takes effect with the next operator; results do not depend on it. Default: $CHX_NUM_THREADS, else 0. */
+void chx_set_threads(int n);
+int chx_threads(void);
+
+/* ---- scopes -------------------------------------------------------------------------------------------------- */
+
+enum { CHX_SCOPE_OWNED = 1 /* each result is the caller's alone, to be released by it; for language bindings */ };
+
+/* chx_scope_begin: a scope on a device; NULL: $CHX_DEVICE, else "native:0". Never NULL: on failure the scope is already
+ * in error (an unknown device names those there are). */
+chx_scope *chx_scope_begin(const char *device);
+chx_scope *chx_scope_begin_with(const char *device, unsigned flags);
+void chx_scope_end(chx_scope *s);
+
+chx_status chx_scope_error(const chx_scope *s);        /* CHX_OK, or the first error's code. A NULL scope is in error */
+const char *chx_scope_message(const chx_scope *s);     /* its sentence, "" without one; valid until the next call on s */
+void chx_scope_clear(chx_scope *s);                    /* takes the error away */
+/* Sets the error of s, unless there is one, from a printf format; returns the code. For libraries built on chx. */
+chx_status chx_scope_fail(chx_scope *s, chx_status code, const char *format, ...)
+#if defined __GNUC__
+    __attribute__((format(printf, 3, 4)))
+#endif
+    ;
+
+/* A scope is a stack: rewind drops all results made since the mark but `keep` (NULL: all), which it returns. */
+size_t chx_scope_mark(const chx_scope *s);
+chx_array *chx_scope_rewind(chx_scope *s, size_t mark, chx_array *keep);
+void chx_scope_rewind_all(chx_scope *s, size_t mark, chx_array *const *keep, int n_keep);
+
+const char *chx_scope_device(const chx_scope *s);                 /* "native:0" */
+chx_status chx_scope_set_device(chx_scope *s, const char *device);
+
+/* Whether operators are recorded. OFF: never. ON, the default: where an operand takes part in a graph. Returns the mode
+ * before. A graph that was disabled by chx_no_backprop can be forced back with chx_force_backprop. */
+enum { CHX_GRAD_OFF = 0, CHX_GRAD_ON = 1 };
+int chx_scope_set_grad(chx_scope *s, int mode);
+
+/* Fallback policy of the scope, see docs/architecture.md; the default is $CHX_FALLBACK (allow, warn or deny), else allow.
+ * DENY makes a mapped or staged route an error that names operator, dtype and device. Returns the policy before. */
+enum { CHX_FALLBACK_ALLOW = 0, CHX_FALLBACK_WARN = 1, CHX_FALLBACK_DENY = 2 };
+int chx_scope_set_fallback(chx_scope *s, int policy);
+
+/* ---- devices and plugins ------------------------------------------------------------------------------------- */
+
+/* chx_load_plugin: load a plugin from a file; its backend's name is the plugin's own. */
+chx_status chx_load_plugin(chx_scope *s, const char *path);
+
+typedef struct chx_backend_state { /* what is known of one backend; strings live as long as the process */
+  const char *name;                /* "native" */
+  const char *path;                /* the file; "" where none was found */
+  const char *version, *vendor;    /* "" where it did not load */
+  const char *error;               /* why it did not load or has no device, with every path tried; "" where it did */
+  int n_devices;
+} chx_backend_state;
+typedef struct chx_device_state {
+  char specifier[32]; /* "cuda:1" */
+  const char *name, *vendor, *bus_id;
+  uint64_t mem_total, mem_free; /* bytes; 0: unknown */
+  uint64_t dtypes;              /* CHX_BIT(CHX_F32) | ... */
+  int is_host;                  /* its memory is plain host memory */
+} chx_device_state;
+
+/* Load every plugin that can be found, then say how many backends were found; entry i of them; device j of entry i. */
+int chx_backend_scan(void);
+int chx_backend_count(void);
+chx_status chx_backend_at(int i, chx_backend_state *out);
+chx_status chx_device_at(int i, int j, chx_device_state *out);
+
+/* Wait for all that this thread queued on the scope's device, and report what it says late. */
+chx_status chx_sync(chx_scope *s);
+
+/* Force an operator's route on every device, as $CHX_ROUTE does: op's name and "kernel", "composed", "staged" or NULL for
+ * the free choice; "no-composed" excludes composition. op "*": all operators. */
+chx_status chx_set_route(chx_scope *s, const char *op, const char *route);
+
+/* The ledger of routes other than kernel and view, per device and operator, since the start or the last reset. */
+typedef struct chx_ledger_row {
+  char device[32];
+  const char *op;
+  int route;          /* CHX_ROUTE_* */
+  uint64_t calls, bytes /* moved between device and host */, ns;
+  const char *reason; /* why not the kernel */
+} chx_ledger_row;
+int chx_ledger(chx_ledger_row *rows, int max_rows); /* returns how many there are */
+void chx_ledger_reset(void);
+
+/* ---- memory -------------------------------------------------------------------------------------------------- */
+
+typedef struct chx_memory_stats { /* bytes; of one device's caching allocator */
+  uint64_t used, used_peak;       /* by live buffers */
+  uint64_t cached;                /* held from the backend and free */
+  uint64_t reserved;              /* held from the backend: used, cached and rounding */
+  uint64_t limit;                 /* 0: none */
+  uint64_t allocations, backend_allocations; /* counts since the start */
+} chx_memory_stats;
+chx_status chx_memory_stats_of(chx_scope *s, const char *device, chx_memory_stats *out);
+chx_status chx_memory_reset_peak(chx_scope *s, const char *device);
+chx_status chx_memory_set_limit(chx_scope *s, const char *device, uint64_t bytes); /* 0: none */
+chx_status chx_memory_trim(chx_scope *s, const char *device); /* give cached memory back to the backend */
+
+/* Hooks see each allocation and release. `device` is NULL for the core's own objects (headers, graph nodes), else the
+ * specifier. An allocation (alloc is 1) for which fn returns other than 0 fails as if memory were out. fn must not call chx. */
+typedef int (*chx_memory_hook)(void *ctx, const char *device, int alloc, uint64_t bytes);
+void chx_set_memory_hook(chx_memory_hook fn, void *ctx);
+
+/* ---- arrays -------------------------------------------------------------------------------------------------- */
+
+chx_array *chx_keep(const chx_array *a);   /* takes a reference; returns a */
+void chx_release(chx_array *a);            /* drops one taken by chx_keep, or an owning scope's result */
+
+int chx_dtype(const chx_array *a);             /* CHX_F32, ...; CHX_DTYPE_NONE for NULL */
+int chx_ndim(const chx_array *a);              /* -1 for NULL */
+const int64_t *chx_shape(const chx_array *a);  /* ndim lengths */
+const int64_t *chx_strides(const chx_array *a);/* ndim strides, in elements */
+int64_t chx_size(const chx_array *a);          /* elements; -1 for NULL */
+int64_t chx_nbytes(const chx_array *a);        /* size times the dtype's bytes */
+const char *chx_device(const chx_array *a);    /* specifier, "" for a weak scalar or NULL */
+int chx_is_contiguous(const chx_array *a);     /* dense in C order */
+int chx_shares_memory(const chx_array *a, const chx_array *b); /* views of one buffer */
+
+/* From host memory, C order, which is copied; to the scope's device. */
+chx_array *chx_from_host(chx_scope *s, int dtype, int ndim, const int64_t *shape, const void *data);
+/* Around host memory, not copied, on native:0. strides in elements, NULL: C order. deleter (NULL: none) is called with ctx
+ * once the last array is gone, or at once on failure. */
+chx_array *chx_wrap(chx_scope *s, int dtype, int ndim, const int64_t *shape, const int64_t *strides, void *data,
+                    void (*deleter)(void *ctx), void *ctx);
+/* Weak scalars: take on the dtype of what they meet, as Python's numbers do in NumPy 2. */
+chx_array *chx_real(chx_scope *s, double v);
+chx_array *chx_int(chx_scope *s, int64_t v);
+chx_array *chx_bool(chx_scope *s, int v);
+
+chx_status chx_read(chx_scope *s, const chx_array *a, void *dst, size_t dst_bytes); /* to host, C order; waits */
+double chx_item(chx_scope *s, const chx_array *a);      /* the value of a one-element array; NaN on error; waits */
+int64_t chx_item_int(chx_scope *s, const chx_array *a); /* likewise of an integer or bool one; 0 on error */
+/* Copy from host memory, C order, into an existing array, in place; a must be contiguous. */
+chx_status chx_write(chx_scope *s, chx_array *a, const void *src, size_t src_bytes);
+
+chx_array *chx_to(chx_scope *s, const chx_array *a, const char *device); /* on that device, a itself if it is there; differentiable */
+chx_array *chx_copy(chx_scope *s, const chx_array *a);                   /* a dense copy */
+chx_array *chx_contiguous(chx_scope *s, const chx_array *a);             /* a itself if dense, else a copy */
+chx_array *chx_cast(chx_scope *s, const chx_array *a, int dtype);        /* a itself if it has the dtype */
+chx_status chx_copy_into(chx_scope *s, chx_array *out, const chx_array *a); /* broadcast, cast, across devices */
+
+chx_array *chx_empty(chx_scope *s, int dtype, int ndim, const int64_t *shape);
+chx_array *chx_zeros(chx_scope *s, int dtype, int ndim, const int64_t *shape);
+chx_array *chx_ones(chx_scope *s, int dtype, int ndim, const int64_t *shape);
+chx_array *chx_full(chx_scope *s, int dtype, int ndim, const int64_t *shape, double value);
+chx_array *chx_zeros_like(chx_scope *s, const chx_array *a);
+chx_array *chx_ones_like(chx_scope *s, const chx_array *a);
+chx_array *chx_arange(chx_scope *s, int dtype, double start, double step, int64_t n);
+
+/* DLPack 1.x (DLManagedTensorVersioned). chx_to_dlpack: a capsule content that shares a's memory, to be ended by its own
+ * deleter; arrays on devices without a DLPack code are refused. chx_from_dlpack keeps `managed` and calls its deleter once
+ * the last array is gone (not on failure). */
+void *chx_to_dlpack(chx_scope *s, const chx_array *a);
+chx_array *chx_from_dlpack(chx_scope *s, void *managed);
+
+/* ---- elementwise: one function per row of elementwise.def, and its in-place form -------------------------------
+ * Operands broadcast; mixed dtypes promote as NumPy 2. _into writes into `out`, an array with the result's shape and
+ * dtype that takes part in no active graph, and returns it. */
+#define EW1(ID, name, class, result, formula, keep, doc) \
+  chx_array *chx_##name(chx_scope *s, const chx_array *x); \
+  chx_array *chx_##name##_into(chx_scope *s, chx_array *out, const chx_array *x);
+#define EW2(ID, name, class, result, formula, keep, doc) \
+  chx_array *chx_##name(chx_scope *s, const chx_array *x, const chx_array *y); \
+  chx_array *chx_##name##_into(chx_scope *s, chx_array *out, const chx_array *x, const chx_array *y);
+#define EW3(ID, name, class, result, formula, keep, doc) \
+  chx_array *chx_##name(chx_scope *s, const chx_array *x, const chx_array *y, const chx_array *z); \
+  chx_array *chx_##name##_into(chx_scope *s, chx_array *out, const chx_array *x, const chx_array *y, const chx_array *z);
+#include "elementwise.def"
+
+/* A program of elementwise operators in one pass over its operands; see chx_program. */
+chx_array *chx_map(chx_scope *s, const chx_array *const *in, int n_in, const chx_program *program);
+
+/* ---- reductions ------------------------------------------------------------------------------------------------
+ * n_axes 0: all axes. Sums and means are blocked; integer sums and products are in i64 or u64, means in f64.
+ * An empty max or min is CHX_ESHAPE. Gradient of max and min: shared equally among ties. */
+chx_array *chx_sum(chx_scope *s, const chx_array *x, int n_axes, const int *axes, int keepdims);
+chx_array *chx_prod(chx_scope *s, const chx_array *x, int n_axes, const int *axes, int keepdims);
+chx_array *chx_mean(chx_scope *s, const chx_array *x, int n_axes, const int *axes, int keepdims);
+chx_array *chx_amax(chx_scope *s, const chx_array *x, int n_axes, const int *axes, int keepdims);
+chx_array *chx_amin(chx_scope *s, const chx_array *x, int n_axes, const int *axes, int keepdims);
+chx_array *chx_all(chx_scope *s, const chx_array *x, int n_axes, const int *axes, int keepdims);
+chx_array *chx_any(chx_scope *s, const chx_array *x, int n_axes, const int *axes, int keepdims);
+chx_array *chx_logsumexp(chx_scope *s, const chx_array *x, int n_axes, const int *axes, int keepdims);
+/* i64 index of the first largest or smallest (a NaN wins) along an axis; n_axes 0: of the flattened array. */
+chx_array *chx_argmax(chx_scope *s, const chx_array *x, int n_axes, const int *axes, int keepdims);
+chx_array *chx_argmin(chx_scope *s, const chx_array *x, int n_axes, const int *axes, int keepdims);
+
+/* ---- movement. Those marked v give views where strides can say it -------------------------------------------- */
+chx_array *chx_reshape(chx_scope *s, const chx_array *x, int ndim, const int64_t *shape);      /* v; one -1 allowed */
+chx_array *chx_transpose(chx_scope *s, const chx_array *x, int n_axes, const int *axes);       /* v; 0 axes: reversed */
+chx_array *chx_swapaxes(chx_scope *s, const chx_array *x, int axis1, int axis2);               /* v */
+chx_array *chx_expand_dims(chx_scope *s, const chx_array *x, int axis);                        /* v */
+chx_array *chx_squeeze(chx_scope *s, const chx_array *x, int n_axes, const int *axes);         /* v; 0 axes: all of length 1 */
+chx_array *chx_broadcast_to(chx_scope *s, const chx_array *x, int ndim, const int64_t *shape); /* v */
+chx_array *chx_slice(chx_scope *s, const chx_array *x, const chx_slice_attr *p);               /* v; steps may be negative */
+chx_array *chx_slice_axis(chx_scope *s, const chx_array *x, int axis, int64_t start, int64_t stop, int64_t step); /* v */
+chx_array *chx_at(chx_scope *s, const chx_array *x, int axis, int64_t index);                  /* v; drops the axis */
+chx_array *chx_flip(chx_scope *s, const chx_array *x, int n_axes, const int *axes);            /* v; 0 axes: all */
+chx_array *chx_diagonal(chx_scope *s, const chx_array *x, int64_t offset, int axis1, int axis2); /* v; detached from the graph */
+chx_array *chx_concatenate(chx_scope *s, const chx_array *const *xs, int n, int axis);
+chx_array *chx_stack(chx_scope *s, const chx_array *const *xs, int n, int axis);
+chx_array *chx_pad(chx_scope *s, const chx_array *x, const chx_pad_attr *p);
+
+/* ---- indexing. Indices are integers; negative ones count from the end; one out of range is CHX_EARG ------------- */
+/* x [..., D, ...], i [I...] -> x.shape[:axis] + I + x.shape[axis+1:] */
+chx_array *chx_take(chx_scope *s, const chx_array *x, const chx_array *indices, int axis);
+/* i has x's rank and, but along axis, x's shape; v[.., j, ..] = x[.., i[.., j, ..], ..] */
+chx_array *chx_take_along_axis(chx_scope *s, const chx_array *x, const chx_array *indices, int axis);
+/* x with y added at the indices that take(x, indices, axis) would read; repeated indices add up */
+chx_array *chx_scatter_add(chx_scope *s, const chx_array *x, const chx_array *indices, const chx_array *y, int axis);
+/* likewise for take_along_axis */
+chx_array *chx_scatter_add_along_axis(chx_scope *s, const chx_array *x, const chx_array *indices, const chx_array *y, int axis);
+
+/* ---- linear algebra and networks ---------------------------------------------------------------------------- */
+
+/* a [..., M, K] @ b [..., K, N] -> [..., M, N]; leading axes broadcast; a 1-D operand is a row or a column, dropped again.
+ * Integers and bool wrap in their own dtype. */
+chx_array *chx_matmul(chx_scope *s, const chx_array *a, const chx_array *b);
+/* x [..., I], w [O, I], b [O] or NULL -> x w^T + b [..., O] */
+chx_array *chx_linear(chx_scope *s, const chx_array *x, const chx_array *w, const chx_array *b);
+
+/* chx_conv: cross-correlation over 1 to 3 spatial axes.
+ *   x [N, C, H...]  w [K, C/G, R...]  b [K] or NULL; channels last: x [N, H..., C], w [K, R..., C/G]
+ *   return [N, K, P...], P = (H + 2 pad - dilation (R - 1) - 1) / stride + 1, rounded down
+ * Errors   CHX_ESHAPE ranks or channels disagree, or P < 1.     Source   ONNX Conv-11, without auto_pad.
+ * conv_grad_input and conv_grad_weight take p->shape, the shape of what they compute. */
+chx_array *chx_conv(chx_scope *s, const chx_array *x, const chx_array *w, const chx_array *b, const chx_conv_attr *p);
+chx_array *chx_conv_grad_input(chx_scope *s, const chx_array *gy, const chx_array *w, const chx_conv_attr *p);
+chx_array *chx_conv_grad_weight(chx_scope *s, const chx_array *x, const chx_array *gy, const chx_conv_attr *p);
+
+/* x [N, C, H...] -> [N, C, P...], P = (H + 2 pad - ksize) / stride + 1 rounded down, or up with cover_all. *indices (may be
+ * NULL) gets each maximum's position, i64, in the flattened spatial axes of x. Padding never wins a maximum. */
+chx_array *chx_max_pool(chx_scope *s, const chx_array *x, const chx_pool_attr *p, chx_array **indices);
+chx_array *chx_avg_pool(chx_scope *s, const chx_array *x, const chx_pool_attr *p);
+chx_array *chx_avg_pool_grad(chx_scope *s, const chx_array *gy, const chx_pool_attr *p);
+
+chx_array *chx_softmax(chx_scope *s, const chx_array *x, int axis);
+chx_array *chx_log_softmax(chx_scope *s, const chx_array *x, int axis);
+chx_array *chx_leaky_relu(chx_scope *s, const chx_array *x, double slope);
+chx_array *chx_gelu(chx_scope *s, const chx_array *x, int approximate);   /* x/2 (1 + erf(x / sqrt 2)), or its tanh form */
+chx_array *chx_dropout(chx_scope *s, const chx_array *x, double ratio);   /* kept elements are scaled by 1 / (1 - ratio) */
+/* x [N, C, ...], gamma and beta [C]: normalised by the batch's own mean and biased variance, which *mean and *var (may be
+ * NULL) get, [C]. */
+chx_array *chx_batch_norm(chx_scope *s, const chx_array *x, const chx_array *gamma, const chx_array *beta,
+                          const chx_batch_norm_attr *p, chx_array **mean, chx_array **var);
+chx_array *chx_fixed_batch_norm(chx_scope *s, const chx_array *x, const chx_array *gamma, const chx_array *beta,
+                                const chx_array *mean, const chx_array *var, const chx_batch_norm_attr *p);
+/* normalised over the trailing axes that gamma has; beta has gamma's shape */
+chx_array *chx_layer_norm(chx_scope *s, const chx_array *x, const chx_array *gamma, const chx_array *beta, double eps);
+/* x [N, C, ...] scores, t [N, ...] integer labels 0 .. C-1 -> 0-d mean of -log softmax(x)[t] */
+chx_array *chx_softmax_cross_entropy(chx_scope *s, const chx_array *x, const chx_array *t);
+chx_array *chx_softmax_cross_entropy_with(chx_scope *s, const chx_array *x, const chx_array *t,
+                                          const chx_softmax_cross_entropy_attr *p);
+chx_array *chx_mean_squared_error(chx_scope *s, const chx_array *x, const chx_array *y); /* 0-d mean of (x - y)^2 */
+
+/* ---- random: Philox 4x32-10, keyed by a seed and a counter that each draw advances ------------------------------
+ * The generator is the process's; a scope may have its own. The same state gives the same bits on every device. */
+typedef struct chx_random_state { uint64_t seed, counter; } chx_random_state;
+void chx_seed(uint64_t seed);                               /* the process's generator, counter 0 */
+chx_random_state chx_random_get(const chx_scope *s);        /* the scope's, or the process's if it has none or s is NULL */
+void chx_random_set(chx_scope *s, chx_random_state state);  /* NULL: the process's */
+void chx_scope_seed(chx_scope *s, uint64_t seed);           /* gives the scope its own generator */
+chx_array *chx_random_bits(chx_scope *s, int dtype, int ndim, const int64_t *shape); /* u32 or u64 */
+chx_array *chx_uniform(chx_scope *s, int dtype, int ndim, const int64_t *shape, double low, double high); /* [low, high) */
+chx_array *chx_normal(chx_scope *s, int dtype, int ndim, const int64_t *shape, double mean, double std);
+chx_array *chx_bernoulli(chx_scope *s, int dtype, int ndim, const int64_t *shape, double p);
+chx_array *chx_integers(chx_scope *s, int dtype, int ndim, const int64_t *shape, int64_t low, int64_t high); /* [low, high) */
+chx_array *chx_permutation(chx_scope *s, int64_t n); /* i64, the numbers 0 .. n-1 */
+
+/* ---- autograd ---------------------------------------------------------------------------------------------------
+ * Define by run. A graph is named by a backprop id; 0 is the default graph, always there. An array made by
+ * chx_require_grad is a leaf; what is computed from it in an active graph records how. */
+typedef int chx_backprop_id;
+
+chx_backprop_id chx_backprop_begin(chx_scope *s, const char *name); /* a further graph (at most 63), active in s; -1 on error */
+void chx_backprop_end(chx_scope *s, chx_backprop_id id);            /* forgets it */
+chx_status chx_no_backprop(chx_scope *s, chx_backprop_id id);       /* stop recording in that graph, in this scope */
+chx_status chx_force_backprop(chx_scope *s, chx_backprop_id id);    /* record in it again */
+
+chx_status chx_require_grad(chx_scope *s, chx_array *a);            /* a becomes a leaf of graph 0; floating dtypes only */
+chx_status chx_require_grad_in(chx_scope *s, chx_array *a, chx_backprop_id id);
+int chx_is_grad_required(const chx_array *a, chx_backprop_id id);   /* a leaf, or computed from one */
+int chx_is_backprop_required(const chx_scope *s, const chx_array *a); /* in a graph that is active in s */
+
+enum { CHX_RETAIN_GRAPH = 1 /* keep saved values for another backward */,
+       CHX_CREATE_GRAPH = 2 /* record the gradients too, to differentiate them again; implies RETAIN_GRAPH */,
+       CHX_ALLOW_UNUSED = 4 /* chx_grad: NULL for an input that the outputs do not depend on, else zeros */ };
+
+/* chx_backward: add d sum(y) / d leaf to the gradient of every leaf that y depends on. For y of more than one element set
+ * its initial gradient by chx_backward_with; NULL: ones. */
+chx_status chx_backward(chx_scope *s, const chx_array *y);
+chx_status chx_backward_with(chx_scope *s, const chx_array *const *ys, const chx_array *const *gys, int n,
+                             chx_backprop_id id, unsigned flags);
+/* chx_grad: d (sum of ys * gys) / d xs into gxs; touches no leaf's gradient. gys NULL, or an entry of it: ones. */
+chx_status chx_grad(chx_scope *s, const chx_array *const *ys, int n_y, const chx_array *const *xs, int n_x,
+                    const chx_array *const *gys, chx_backprop_id id, unsigned flags, chx_array **gxs);
+
+chx_array *chx_grad_of(chx_scope *s, const chx_array *leaf);        /* its gradient in graph 0; NULL, without an error, if none */
+chx_array *chx_grad_of_in(chx_scope *s, const chx_array *leaf, chx_backprop_id id);
+chx_status chx_set_grad(chx_scope *s, chx_array *leaf, const chx_array *g); /* keeps g; NULL clears */
+chx_status chx_set_grad_in(chx_scope *s, chx_array *leaf, const chx_array *g, chx_backprop_id id);
+
+chx_array *chx_detach(chx_scope *s, const chx_array *a);            /* a view that takes part in no graph */
+chx_status chx_unchain_backward(chx_scope *s, const chx_array *a);  /* forgets how a was made: truncated backprop */
+
+/* A hook on an array that takes part in a graph: fn gets each gradient of it that a backward has completed, borrowed, in
+ * scope s, and returns the gradient to go on with, or NULL for the same one. ctx_free (may be NULL) ends ctx. */
+typedef chx_array *(*chx_grad_hook)(void *ctx, chx_scope *s, chx_array *g);
+chx_status chx_add_grad_hook(chx_scope *s, chx_array *a, chx_grad_hook fn, void *ctx, void (*ctx_free)(void *));
+
+/* Gradient checkers. f computes n_y outputs from n_x inputs, in scope s. chx_check_grad compares backward with central
+ * differences, weighted by random output gradients; chx_check_grad_twice does so for the gradient's own gradient.
+ * CHX_OK, or CHX_EFAILED with the worst element in the message. Use f64. */
+typedef void (*chx_grad_fn)(void *ctx, chx_scope *s, chx_array *const *xs, chx_array **ys);
+chx_status chx_check_grad(chx_scope *s, chx_grad_fn f, void *ctx, const chx_array *const *xs, int n_x, int n_y,
+                          double eps, double atol, double rtol);
+chx_status chx_check_grad_twice(chx_scope *s, chx_grad_fn f, void *ctx, const chx_array *const *xs, int n_x, int n_y,
+                                double eps, double atol, double rtol);
+
+/* ---- files: .npy and .npz ----------------------------------------------------------------------------------------
+ * What NumPy wrote is read (versions 1 to 3 of the format, C and Fortran order, either byte order, stored or deflated);
+ * what is written, NumPy reads. Arrays are made on the scope's device. A file appears whole or not at all. */
+chx_array *chx_load_npy(chx_scope *s, const char *path);
+chx_status chx_save_npy(chx_scope *s, const char *path, const chx_array *a);
+
+typedef struct chx_npz chx_npz;
+chx_npz *chx_npz_open(chx_scope *s, const char *path);   /* NULL on error */
+int chx_npz_count(const chx_npz *z);
+const char *chx_npz_name(const chx_npz *z, int i);       /* without ".npy"; NULL out of range */
+chx_array *chx_npz_get(chx_scope *s, chx_npz *z, const char *name); /* an error if there is none */
+void chx_npz_close(chx_npz *z);
+chx_status chx_save_npz(chx_scope *s, const char *path, int n, const char *const *names, const chx_array *const *arrays,
+                        int compress);
+
+#if defined __GNUC__
+#pragma GCC visibility pop
+#endif
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT
+ * op.h: the operator table, to be read at run time, and chx_apply, the one door through which every operator goes.
+ *
+ * An operator has a stable name, inputs, outputs, attributes (a struct of chx/attr.h with its schema) and a line of
+ * documentation. Bindings, the ONNX runner and the conformance kit are written against these functions; every
+ * named function of chx.h calls chx_apply. Descriptions are static and may be read from any thread.
+ */
+#ifndef CHX_OP_H
+#define CHX_OP_H
+#include <stddef.h>
+#include "types.h"
+#include "attr.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+#if defined __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
+typedef struct chx_scope chx_scope;
+typedef struct chx_array chx_array;
+typedef struct chx_op chx_op;
+
+enum { CHX_ATTR_I64 = 1, CHX_ATTR_F64, CHX_ATTR_BOOL, CHX_ATTR_DTYPE, CHX_ATTR_INTS, CHX_ATTR_PROGRAM };
+
+/* One field of an attribute struct. The default of INTS and PROGRAM is an empty list. */
+typedef struct chx_op_attr {
+  const char *name, *doc;
+  int type;        /* CHX_ATTR_I64, ... */
+  uint32_t offset; /* bytes from the start of the struct */
+  double def;
+} chx_op_attr;
+
+enum { CHX_OPERAND_OPTIONAL = 1 /* may be NULL */, CHX_OPERAND_VARIADIC = 2 /* any number of these, at least 1 */ };
+
+/* Most operands that one call takes. */
+#define CHX_MAX_OPERANDS 64
+
+int chx_op_count(void);
+const chx_op *chx_op_at(int i);              /* NULL unless 0 <= i < chx_op_count() */
+const chx_op *chx_op_find(const char *name); /* NULL where there is none */
+
+const char *chx_op_name(const chx_op *op);
+const char *chx_op_doc(const chx_op *op);
+int chx_op_version(const chx_op *op);
+int chx_op_n_inputs(const chx_op *op); /* named inputs; a variadic one counts once */
+const char *chx_op_input_name(const chx_op *op, int i);
+int chx_op_input_flags(const chx_op *op, int i); /* CHX_OPERAND_* */
+int chx_op_n_outputs(const chx_op *op);
+const char *chx_op_output_name(const chx_op *op, int i);
+uint64_t chx_op_dtypes(const chx_op *op); /* dtypes it takes without promotion, CHX_BIT(CHX_F32) | ... */
+int chx_op_is_differentiable(const chx_op *op);
+int chx_op_is_composite(const chx_op *op); /* has a decomposition into other operators */
+int chx_op_is_view(const chx_op *op);      /* its result shares the input's memory where strides can say it */
+int chx_op_is_elementwise(const chx_op *op);
+
+uint32_t chx_op_attr_size(const chx_op *op); /* bytes of its attribute struct, 0: it has none */
+int chx_op_n_attrs(const chx_op *op);
+const chx_op_attr *chx_op_attr_at(const chx_op *op, int i);
+
+/* chx_apply: run an operator.
+ *
+ *   in     n_in operands, borrowed; NULL for an optional one that is not given, which trailing ones may also be by a
+ *          smaller n_in
+ *   attr   the operator's attribute struct, or NULL for all defaults
+ *   out    n_out places, n_out <= chx_op_n_outputs. On entry NULL, or the array that this output is to be written
+ *          into (its shape and dtype must be the result's; it must not take part in an active graph, nor overlap an
+ *          operand except exactly). On return the outputs, in scope s; NULL after an error.
+ *   return CHX_OK or the error, which is also in s
+ */
+chx_status chx_apply(chx_scope *s, const chx_op *op, const chx_array *const *in, int n_in, const void *attr,
+                     chx_array **out, int n_out);
+
+/* The route that an operator takes on a device for operands of one dtype: what `chx ops` prints. */
+enum { CHX_ROUTE_NONE, CHX_ROUTE_VIEW, CHX_ROUTE_KERNEL, CHX_ROUTE_ADAPTED, CHX_ROUTE_COMPOSED, CHX_ROUTE_MAPPED,
+       CHX_ROUTE_STAGED };
+const char *chx_route_name(int route);
+
+/* chx_explain: the route of op on a device ("cuda:0") for dense operands of the given dtype; `reason`, of `size` bytes, gets
+ * a sentence on what was tried. CHX_ROUTE_NONE where the operator does not take the dtype, or after an error. */
+int chx_explain(chx_scope *s, const chx_op *op, const char *device, int dtype, char *reason, size_t size);
+
+#if defined __GNUC__
+#pragma GCC visibility pop
+#endif
+#ifdef __cplusplus
+}
+#endif
+#endif
