@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT
+ * device.c: devices and their specifiers, and each device's table of kernels by operator.
+ */
+#include "plugins.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+chxi_device *chxi_devices[CHXI_MAX_DEVICES];
+atomic_int chxi_n_devices;
+_Atomic(chxi_device *) chxi_native_device;
+
+/* Fills d->kernels: for each operator the list of the plugin's kernels of its name, in the plugin's order. */
+static bool index_kernels(chxi_device *d)
+{
+  d->kernels = calloc(CHXI_N_OPS, sizeof *d->kernels);
+  if (!d->kernels) return false;
+  const chx_kernel *k;
+  for (uint32_t i = 0; (k = d->ops->kernel(d->dev, i)); i++) {
+    const chx_op *op = CHX_HAS(k, chx_kernel, op) && CHX_HAS(k, chx_kernel, run) ? chx_op_find(k->op) : NULL;
+    if (!op) continue; /* an operator this core does not know */
+    int n = 0;
+    const chx_kernel **list = d->kernels[op->id];
+    while (list && list[n]) n++;
+    list = realloc(list, (size_t)(n + 2) * sizeof *list);
+    if (!list) return false;
+    list[n] = k;
+    list[n + 1] = NULL;
+    d->kernels[op->id] = list;
+  }
+  return true;
+}
+
+bool chxi_device_add(chxi_backend *b, chx_dev *dev, int index)
+{
+  int id = atomic_load(&chxi_n_devices);
+  chxi_device *d = id < CHXI_MAX_DEVICES ? calloc(1, sizeof *d) : NULL;
+  if (!d) return false;
+  d->id = id;
+  d->backend = b;
+  d->dev = dev;
+  d->ops = b->ops;
+  snprintf(d->spec, sizeof d->spec, "%s:%d", b->name, index);
+  d->info.size = sizeof d->info;
+  bool good = d->ops->info(dev, &d->info) == CHX_OK;
+  d->host = d->info.flags & CHX_D_HOST_IS_DEVICE;
+  d->queued = CHX_HAS(d->ops, chx_device_ops, queue_new);
+  d->whole = !d->host && d->info.flags & CHX_D_MAPPABLE; /* mapping a block must not lock its neighbours */
+  pthread_mutex_init(&d->lock, NULL);
+  d->ledger = calloc((size_t)CHXI_N_OPS * 8, sizeof *d->ledger);
+  if (!good || !d->ledger || !index_kernels(d)) {
+    free(d->ledger);
+    free(d);
+    return false;
+  }
+  if (!b->n_devices++) b->first_device = id;
+  chxi_devices[id] = d;
+  if (!strcmp(d->spec, "native:0")) atomic_store(&chxi_native_device, d);
+  atomic_store(&chxi_n_devices, id + 1);
+  return true;
+}
+
+static chxi_device *by_spec(const char *spec)
+{
+  int n = atomic_load(&chxi_n_devices);
+  for (int i = 0; i < n; i++)
+    if (!strcmp(chxi_devices[i]->spec, spec)) return chxi_devices[i];
+  return NULL;
+}
+
+/* "native:0, cuda:0": the devices there are. */
+static const char *list_devices(char *text, size_t size)
+{
+  size_t at = 0;
+  int n = atomic_load(&chxi_n_devices);
+  text[0] = 0;
+  for (int i = 0; i < n && at < size; i++) {
+    int k = snprintf(text + at, size - at, "%s%s", i ? ", " : "", chxi_devices[i]->spec);
+    at += k > 0 ? (size_t)k : 0;
+  }
+  return n ? text : "none";
+}
+
+chxi_device *chxi_device_find(chx_scope *s, const char *specifier)
+{
+  chxi_device *d = specifier ? by_spec(specifier) : NULL;
+  if (d) return d;
+  char name[64], spec[96], devices[512];
+  int index = 0, used = 0, more = 0;
+  if (!specifier || sscanf(specifier, "%63[^:]%n", name, &used) != 1 ||
+      (specifier[used] && (sscanf(specifier + used, ":%d%n", &index, &more) != 1 || index < 0 || specifier[used + more]))) {
+    chx_scope_fail(s, CHX_EDEVICE, "device '%s' is no specifier, want \"backend\" or \"backend:index\"", specifier ? specifier : "");
+    return NULL;
+  }
+  snprintf(spec, sizeof spec, "%s:%d", name, index);
+  pthread_mutex_lock(&chxi_load_lock);
+  chxi_backend *b = chxi_backend_get(name);
+  pthread_mutex_unlock(&chxi_load_lock);
+  d = by_spec(spec);
+  if (d) return d;
+  list_devices(devices, sizeof devices);
+  if (!b)
+    chx_scope_fail(s, CHX_EDEVICE, "device '%s': no such backend; there are %s", specifier, devices);
+  else if (b->n_devices)
+    chx_scope_fail(s, CHX_EDEVICE, "device '%s': backend '%s' has %d device(s); there are %s", specifier, name, b->n_devices, devices);
+  else
+    chx_scope_fail(s, CHX_EDEVICE, "device '%s': not there, want one of %s (%s)", specifier, devices, b->error ? b->error : "no device");
+  return NULL;
+}
+
+chxi_device *chxi_native(chx_scope *s)
+{
+  chxi_device *d = atomic_load_explicit(&chxi_native_device, memory_order_relaxed);
+  if (chxi_unlikely(!d) && (d = chxi_device_find(s, "native:0"))) atomic_store(&chxi_native_device, d);
+  return d;
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT
+ * run.c: one kernel run on a device: operands as the kernel asks for them, queues in order, failures as sentences.
+ */
+#include "plugins.h"
+
+enum outcome { DONE, FAILED, DECLINED };
+
+/* ---- scratch memory that a kernel asks for while it runs ------------------------------------------------------------ */
+
+struct scratch {
+  chx_scope *s;
+  chxi_device *dev;
+  chxi_buffer *list; /* by link */
+};
+
+void *chxi_host_scratch(void *ctx, const chx_call *call, uint64_t bytes)
+{
+  struct scratch *m = call ? call->host_state : NULL;
+  (void)ctx;
+  chxi_buffer *b = m ? chxi_buffer_new(m->s, m->dev, bytes) : NULL;
+  if (!b) return NULL;
+  b->link = m->list;
+  m->list = b;
+  return b->host ? b->host : (char *)b->handle + b->offset;
+}
+
+static void end_scratch(struct scratch *m, chxi_stream *q)
+{
+  while (m->list) {
+    chxi_buffer *b = m->list;
+    m->list = b->link;
+    if (q) chxi_after(q, b, true);
+    chxi_buffer_unref(b);
+  }
+}
+
+/* ---- operands ---------------------------------------------------------------------------------------------------------- */
+
+/* View t of array a, as an array. */
+static chx_array *as_array(chx_scope *s, const chx_array *a, const chx_tensor *t)
+{
+  return chxi_array_view(s, a, a->dtype, t->ndim, t->shape, t->strides, (int64_t)(t->byte_offset - a->t.byte_offset));
+}
+
+/* Host scalar a as a 0-d array on the call's device. */
+static chx_array *scalar_on_device(chxi_call *c, const chx_array *a)
+{
+  chx_array *d = chxi_array_new(c->s, c->dev, a->dtype, 0, NULL);
+  return d && chxi_upload(c->s, d->buf, 0, a->t.imm, chxi_dtypes[a->dtype].size) ? d : NULL;
+}
+
+static void absent(chx_tensor *t)
+{
+  memset(t, 0, sizeof *t);
+  t->flags = CHX_T_ABSENT;
+}
+
+/* Sets t_in and t_out from the arrays, as the operator arranges them. `in` are the operands to use. */
+static void arrange(chxi_call *c)
+{
+  for (int i = 0; i < c->n_in; i++) {
+    if (chxi_likely(c->in[i] != NULL))
+      c->t_in[i] = c->in[i]->t;
+    else
+      absent(&c->t_in[i]);
+  }
+  for (int o = 0; o < c->n_out; o++) c->t_out[o] = c->y[o]->t;
+  if (c->op->arrange) c->op->arrange(c);
+}
+
+/* What the kernel asks for that the operands are not: on the device, dense. */
+static bool adapt(chxi_call *c, const chxi_route *r)
+{
+  for (int i = 0; i < c->n_in; i++) {
+    const chx_array *a = c->in[i];
+    if (!a) continue;
+    if (!a->buf && !(r->flags & CHX_K_SCALAR_OK)) {
+      chx_array *d = scalar_on_device(c, a);
+      if (!d) return false;
+      c->in[i] = d;
+      c->t_in[i] = d->t;
+      if (c->op->kind == CHXI_ELEMENTWISE) chxi_arrange_broadcast(c, i, c->t_out[0].ndim, c->t_out[0].shape);
+      a = d;
+    }
+    if (r->flags & CHX_K_CONTIGUOUS && a->buf && !(c->t_in[i].flags & CHX_T_CONTIGUOUS)) {
+      chx_array *v = as_array(c->s, a, &c->t_in[i]);
+      chx_array *d = v ? chxi_dense(c->s, v) : NULL;
+      if (!d) return false;
+      c->in[i] = d;
+      c->t_in[i] = d->t;
+    }
+  }
+  return true;
+}
+
+/* f16 and bf16 operands and outputs as f32. */
+static bool widen(chxi_call *c)
+{
+  for (int i = 0; i < c->n_in; i++) {
+    const chx_array *a = c->in[i];
+    if (!a || (a->dtype != CHX_F16 && a->dtype != CHX_BF16)) continue;
+    if (!(c->in[i] = chx_cast(c->s, a, CHX_F32))) return false;
+  }
+  for (int o = 0; o < c->n_out; o++) {
+    int d = c->out[o].dtype == CHX_F16 || c->out[o].dtype == CHX_BF16 ? CHX_F32 : c->out[o].dtype;
+    if (!(c->y[o] = chxi_array_new(c->s, c->dev, d, c->out[o].ndim, c->out[o].shape))) return false;
+  }
+  return true;
+}
+
+static bool narrow(chxi_call *c)
+{
+  for (int o = 0; o < c->n_out; o++)
+    if (c->y[o]->dtype != c->out[o].dtype && !(c->y[o] = chx_cast(c->s, c->y[o], c->out[o].dtype))) return false;
+  return true;
+}
+
+/* Outputs: the caller's where the kernel may write them as they are, else new ones, which are copied later. */
+static bool outputs(chxi_call *c, const chxi_route *r)
+{
+  for (int o = 0; o < c->n_out; o++) {
+    chx_array *y = c->given[o];
+    bool use = y && !(r->flags & CHX_K_CONTIGUOUS && !(y->t.flags & CHX_T_CONTIGUOUS));
+    for (int i = 0; use && i < c->n_in && i < 8; i++)
+      if (c->in[i] && c->in[i]->buf == y->buf && !(r->k->alias_ok >> (i * 8 + o) & 1)) use = false;
+    if (use && (!chxi_on_device(c->s, y->buf) || !chxi_buffer_good(c->s, y->buf))) return false;
+    c->y[o] = use ? y : chxi_array_new(c->s, c->dev, c->out[o].dtype, c->out[o].ndim, c->out[o].shape);
+    if (!c->y[o]) return false;
+  }
+  return true;
+}
+
+/* ---- the run ---------------------------------------------------------------------------------------------------------------- */
+
+static bool before(chxi_call *c, chxi_stream *q)
+{
+  for (int i = 0; i < c->n_in; i++) {
+    const chx_array *a = c->in[i];
+    if (a && a->buf && (!chxi_on_device(c->s, a->buf) || (q && !chxi_before_read(c->s, q, a->buf)))) return false;
+  }
+  for (int o = 0; q && o < c->n_out; o++)
+    if (!chxi_before_write(c->s, q, c->y[o]->buf)) return false;
+  return true;
+}
+
+static bool after(chxi_call *c, chxi_stream *q)
+{
+  for (int o = 0; o < c->n_out; o++) {
+    chxi_buffer *b = c->y[o]->buf;
+    atomic_store(&b->valid, CHXI_ON_DEVICE);
+    if (q) chxi_after(q, b, true);
+  }
+  if (!q) return true;
+  for (int i = 0; i < c->n_in; i++)
+    if (c->in[i] && c->in[i]->buf) chxi_after(q, c->in[i]->buf, false);
+  if (!q->n_ops++) q->first_op = c->op->name;
+  q->last_op = c->op->name;
+  return !chxi_sync_always || chxi_stream_wait(c->s, q);
+}
+
+/* The one-instruction program of an elementwise operator. */
+static void one_step(const chx_op *op, chx_map_attr *p)
+{
+  *p = CHX_ATTR(map);
+  p->program.n = 1;
+  strncpy(p->program.step[0].op, op->name, sizeof p->program.step[0].op - 1);
+  p->program.step[0].y = 1;
+  p->program.step[0].z = 2;
+}
+
+static enum outcome fail(chxi_call *c, chx_status st)
+{
+  if (st == CHX_DECLINED) return DECLINED;
+  chxi_thread *th = chxi_thread_self();
+  if (th && th->fail_code == st && !strncmp(th->fail_text, c->op->name, strlen(c->op->name))) {
+    chx_scope_fail(c->s, st, "%s (on %s)", th->fail_text, c->dev->spec); /* it names the operator itself */
+    th->fail_code = CHX_OK;
+  } else
+    chxi_plugin_failed(c->s, st, "%s on %s", c->op->name, c->dev->spec);
+  return FAILED;
+}
+
+static enum outcome run(chxi_call *c, const chxi_route *r)
+{
+  const chx_kernel *k = r->k;
+  chxi_device *dev = c->dev;
+  chxi_stream *q = NULL;
+  chx_map_attr program;
+  struct scratch mem = {c->s, dev, NULL};
+  if (chxi_unlikely(!dev->host) && (!chxi_stream_of(c->s, dev, &q) || !before(c, q))) return FAILED;
+  chx_call call = {.size = sizeof call, .op_version = (uint32_t)c->op->version, .dev = dev->dev, .queue = q ? q->q : NULL,
+                   .in = c->t_in, .out = c->t_out, .n_in = (uint32_t)c->n_in, .n_out = (uint32_t)c->n_out,
+                   .attr = c->attr, .host_state = &mem};
+  if (chxi_unlikely(r->by_map)) {
+    one_step(c->op, &program);
+    call.attr = &program;
+  }
+  if (chxi_unlikely(CHX_HAS(k, chx_kernel, accepts)) && k->accepts(k->self, &call)) return DECLINED;
+  struct chxi_plan *plan = NULL;
+  chxi_buffer *work = NULL;
+  if (chxi_unlikely(CHX_HAS(k, chx_kernel, prepare))) {
+    chx_status st = chxi_plan_get(c, k, &call, &plan);
+    if (st) return fail(c, st);
+    if (call.workspace_bytes) {
+      if (!(work = chxi_buffer_new(c->s, dev, call.workspace_bytes))) return chxi_plan_done(plan, q), FAILED;
+      call.workspace = work->host ? work->host : (char *)work->handle + work->offset;
+    }
+  }
+  chx_status st = k->run(k->self, &call);
+  if (chxi_unlikely(mem.list != NULL)) end_scratch(&mem, q);
+  if (work) {
+    if (q) chxi_after(q, work, true);
+    chxi_buffer_unref(work);
+  }
+  if (plan) chxi_plan_done(plan, q);
+  if (chxi_unlikely(st)) return c->s->error ? FAILED : fail(c, st);
+  if (chxi_likely(dev->host)) return DONE;
+  return after(c, q) ? DONE : FAILED;
+}
+
+static enum outcome adapted(chxi_call *c, const chxi_route *r)
+{
+  const chx_array *keep[CHXI_KERNEL_IN];
+  chx_scope *s = c->s;
+  int mode = s->grad_mode;
+  uint64_t t0 = chxi_now_ns();
+  memcpy(keep, c->in, (size_t)c->n_in * sizeof *keep);
+  s->grad_mode = CHX_GRAD_OFF;
+  enum outcome o = FAILED;
+  if (r->widen ? widen(c) : outputs(c, r)) {
+    arrange(c);
+    /* A copy kernel that wants dense operands cannot make them. */
+    if (c->op->id == CHXI_OP_copy && r->flags & CHX_K_CONTIGUOUS && c->in[0]->buf && !(c->t_in[0].flags & CHX_T_CONTIGUOUS))
+      o = DECLINED;
+    else if (adapt(c, r) && (o = run(c, r)) == DONE && r->widen && !narrow(c))
+      o = FAILED;
+  }
+  bool changed = r->widen;
+  for (int i = 0; i < c->n_in; i++) changed |= c->in[i] != keep[i];
+  memcpy(c->in, keep, (size_t)c->n_in * sizeof *keep);
+  s->grad_mode = mode;
+  if (o == DONE && changed) chxi_ledger_add(c->dev, c->op, CHX_ROUTE_ADAPTED, 0, chxi_now_ns() - t0, r->widen ? "its kernel takes f32" : "its kernel takes dense operands on the device");
+  return o;
+}
+
+bool chxi_run_kernel(chxi_call *c, const chxi_route *first)
+{
+  if (chxi_unlikely(c->n_in > CHXI_KERNEL_IN)) return chxi_bad(c, CHX_EARG, "%d operands were given, want at most %d", c->n_in, CHXI_KERNEL_IN);
+  chxi_route r = *first;
+  for (;;) {
+    enum outcome o = FAILED;
+    if (chxi_likely(!r.widen && (r.flags & (CHX_K_CONTIGUOUS | CHX_K_SCALAR_OK)) == CHX_K_SCALAR_OK)) {
+      if (outputs(c, &r)) {
+        arrange(c);
+        o = run(c, &r);
+      }
+    } else
+      o = adapted(c, &r);
+    if (chxi_likely(o == DONE)) break;
+    if (o == FAILED) return false;
+    r = chxi_route_next(c, r.k);
+    r.reason = "its kernel declined the operands";
+    if (r.kind == CHX_ROUTE_COMPOSED) return chxi_run_composed(c, true, r.reason);
+    if (r.kind == CHX_ROUTE_STAGED || r.kind == CHX_ROUTE_MAPPED) return chxi_run_staged(c, r.reason);
+    if (r.kind == CHX_ROUTE_NONE) return chxi_bad(c, CHX_EUNSUPPORTED, "the kernel on %s declined these operands, and there is no other way", c->dev->spec);
+  }
+  for (int o = 0; o < c->n_out; o++)
+    if (c->y[o] == c->given[o]) atomic_fetch_add_explicit(&c->y[o]->buf->version, 1, memory_order_relaxed);
+  return true;
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT
+ * runtime.h: what the call path is made of: threads, backends, devices, queues, the allocator, routes, nodes.
+ * internal.h is enough for an operator's entry; this is for the files that carry out the call.
+ */
+#ifndef CHX_RUNTIME_H
+#define CHX_RUNTIME_H
+#include "internal.h"
+
+/* ---- threads (mem.c) ------------------------------------------------------------------------------------------ */
+
+#define CHXI_OBJECT_CLASSES 24
+#define CHXI_BINS 160
+
+typedef struct chxi_stream chxi_stream;
+typedef struct chxi_route chxi_route;
+
+typedef struct chxi_bins { /* a thread's free buffers of one device; no lock */
+  chxi_buffer *head[CHXI_BINS];
+  int64_t bytes, used_delta; /* cached here; not yet added to the device's `used` */
+  uint64_t allocations;      /* not yet added to the device's */
+} chxi_bins;
+
+struct chxi_thread {
+  void *objects[CHXI_OBJECT_CLASSES];
+  int64_t object_bytes;
+  chxi_bins *bins[CHXI_MAX_DEVICES];
+  chxi_stream *streams[CHXI_MAX_DEVICES];
+  struct chxi_route_slot *routes; /* first-level cache */
+  char fail_text[512];            /* what a plugin said through host->fail */
+  chx_status fail_code;
+};
+
+extern _Thread_local chxi_thread *chxi_self __attribute__((tls_model("initial-exec")));
+chxi_thread *chxi_thread_make(void);
+static inline chxi_thread *chxi_thread_self(void)
+{
+  return chxi_likely(chxi_self != NULL) ? chxi_self : chxi_thread_make();
+}
+void chxi_thread_release_devices(chxi_thread *th); /* drains its queues, gives its cached buffers to the devices */
+void *chxi_grow(void *p, size_t old_bytes, size_t new_bytes); /* p stays valid when NULL is returned */
+
+/* ---- backends and devices (plugin.c, device.c) ------------------------------------------------------------------ */
+
+typedef struct chxi_backend {
+  char name[24];
+  char *path, *error;        /* malloc'ed; kept for the life of the process */
+  const chx_plugin *plugin;  /* NULL: it did not load */
+  void *state;
+  const chx_device_ops *ops;
+  chx_host host;
+  int first_device, n_devices; /* in chxi_devices */
+} chxi_backend;
+
+typedef struct chxi_ledger_cell { atomic_ullong calls, bytes, ns; } chxi_ledger_cell;
+
+struct chxi_device {
+  char spec[32];
+  int id; /* index in chxi_devices */
+  chxi_backend *backend;
+  chx_dev *dev;
+  const chx_device_ops *ops;
+  chx_device_info info;
+  bool host;      /* CHX_D_HOST_IS_DEVICE: kernels and the host share pointers */
+  bool queued;    /* has queues: work is asynchronous */
+  bool whole;     /* the allocator never splits */
+  pthread_mutex_t lock;        /* of the allocator's shared level and of idle streams */
+  chxi_buffer *shared[CHXI_BINS];
+  struct chxi_segment *segments;
+  atomic_llong used, used_peak;
+  atomic_ullong reserved, limit, allocations, backend_allocations;
+  chxi_stream *idle;
+  chxi_ledger_cell *ledger;    /* [CHXI_N_OPS][8]: by route */
+  _Atomic(const char *) reasons[CHXI_N_OPS];
+  const chx_kernel ***kernels; /* [CHXI_N_OPS]: its kernels for each operator, ended by NULL; NULL: none */
+};
+
+extern chxi_device *chxi_devices[CHXI_MAX_DEVICES];
+extern atomic_int chxi_n_devices;
+extern _Atomic(chxi_device *) chxi_native_device; /* native:0, once it was asked for */
+
+/* A plugin's failure: code and host->fail's sentence into the scope, after "what: ". */
+chx_status chxi_plugin_failed(chx_scope *s, chx_status code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+const char *chxi_getenv(const char *name); /* NULL in a setuid process */
+
+/* ---- queues (stream.c) --------------------------------------------------------------------------------------------- */
+
+struct chxi_stream { /* a (thread, device) pair's queue; never freed, so that a buffer may go on naming it */
+  chxi_device *dev;
+  chx_queue *q;
+  uint64_t good;      /* the last point waited for without an error */
+  chx_status failed;  /* of a later point: everything after `good` is invalid */
+  char text[512];
+  const char *first_op, *last_op; /* queued since `good` */
+  unsigned n_ops;
+  chxi_stream *link;
+};
+
+/* The calling thread's; NULL without an error for a device without queues. */
+bool chxi_stream_of(chx_scope *s, chxi_device *dev, chxi_stream **out);
+bool chxi_stream_wait(chx_scope *s, chxi_stream *q);             /* until it has done all; reports late errors */
+bool chxi_before_read(chx_scope *s, chxi_stream *q, chxi_buffer *b);   /* orders q after b's last write */
+bool chxi_before_write(chx_scope *s, chxi_stream *q, chxi_buffer *b);  /* and after the reads since */
+void chxi_after(chxi_stream *q, chxi_buffer *b, bool wrote);
+bool chxi_buffer_settled(chx_scope *s, chxi_buffer *b);          /* waits for all uses; false: its content was lost */
+bool chxi_buffer_good(chx_scope *s, const chxi_buffer *b);       /* false, with the late error, if its content was lost */
+void chxi_buffer_forget_uses(chxi_buffer *b, chxi_stream *by);   /* orders `by` after every use of a free block */
+extern int chxi_sync_always;                                     /* CHX_SYNC=1 */
+
+/* ---- memory between devices (transfer.c) --------------------------------------------------------------------------- */
+
+bool chxi_on_device(chx_scope *s, chxi_buffer *b); /* makes the device's bytes valid */
+bool chxi_on_host(chx_scope *s, chxi_buffer *b);   /* makes the shadow and its bytes valid; waits */
+bool chxi_upload(chx_scope *s, chxi_buffer *b, uint64_t offset, const void *src, uint64_t bytes);
+bool chxi_download(chx_scope *s, chxi_buffer *b, uint64_t offset, void *dst, uint64_t bytes);
+chx_array *chxi_shadow_view(chx_scope *s, const chx_array *a); /* a on native:0, over its buffer's shadow */
+chx_array *chxi_dense(chx_scope *s, const chx_array *a);       /* a itself if dense, else a copy; not recorded */
+
+/* ---- the allocator (alloc.c) ------------------------------------------------------------------------------------------ */
+
+void chxi_block_free(chxi_buffer *b);
+void chxi_bins_flush(chxi_device *dev, chxi_thread *th);
+
+/* ---- routes (route.c), the ledger (ledger.c) ------------------------------------------------------------------------------ */
+
+struct chxi_route {
+  int kind;              /* CHX_ROUTE_KERNEL (adapted too, decided operand by operand), COMPOSED, STAGED, NONE */
+  const chx_kernel *k;
+  uint32_t flags, attr_size;
+  bool by_map;           /* through the one-instruction program of "map" */
+  bool widen;            /* f16 or bf16 operands go through f32 */
+  const char *reason;
+};
+
+const chxi_route *chxi_route_find(chxi_call *c);                         /* valid until the thread's next call */
+chxi_route chxi_route_next(chxi_call *c, const chx_kernel *after);      /* without the cache; after: a kernel that declined */
+chxi_route chxi_route_resolve(chxi_device *dev, const chx_op *op, int n_in, const uint8_t *dtypes, const int *ranks, const void *attr,
+                              int out_dtype, const chx_kernel *after, char *reason, size_t size);
+extern atomic_uint chxi_route_epoch;
+void chxi_ledger_add(chxi_device *dev, const chx_op *op, int route, uint64_t bytes, uint64_t ns, const char *reason);
+uint64_t chxi_now_ns(void);
+
+chx_status chxi_run(chxi_call *c);           /* apply.c: the path */
+bool chxi_run_kernel(chxi_call *c, const chxi_route *r); /* run.c */
+bool chxi_run_staged(chxi_call *c, const char *reason);  /* fallback.c */
+bool chxi_run_composed(chxi_call *c, bool count, const char *reason);
+bool chxi_alloc_outputs(chxi_call *c);
+
+/* ---- plans (plan.c) --------------------------------------------------------------------------------------------------------- */
+
+struct chxi_plan;
+/* Finds or prepares; sets call->plan and workspace_bytes. The plan stays until chxi_plan_done. */
+chx_status chxi_plan_get(chxi_call *c, const chx_kernel *k, chx_call *call, struct chxi_plan **out);
+void chxi_plan_done(struct chxi_plan *p, chxi_stream *q);
+
+/* ---- nodes (node.c) -------------------------------------------------------------------------------------------------------- */
+
+typedef struct chxi_edge { chxi_node *node; uint32_t out; } chxi_edge;
+typedef struct chxi_saved { chx_array *v; unsigned version; } chxi_saved;
+typedef struct chxi_hook { struct chxi_hook *next; int out; chx_grad_hook fn; void *ctx; void (*ctx_free)(void *); } chxi_hook;
+typedef struct chxi_leaf_grad { struct chxi_leaf_grad *next; int id; chx_array *g; } chxi_leaf_grad;
+
+struct chxi_node {
+  atomic_int refs;
+  atomic_flag lock;
+  uint16_t n_in, n_out;
+  uint32_t bytes;          /* of this object */
+  _Atomic uint64_t mask;   /* graphs it is part of */
+  _Atomic uint64_t spent;  /* graphs whose backward consumed it */
+  uint64_t leaf;           /* graphs in which it is a leaf, though an operator made it */
+  const chx_op *op;        /* NULL: a leaf, or cut off by unchain */
+  uint64_t rank;           /* greater than any parent's */
+  chxi_edge *in;
+  chxi_saved *saved;       /* n_in + n_out; v NULL: not saved */
+  chxi_meta *meta;         /* n_in + n_out */
+  void *attr;
+  chxi_hook *hooks;
+  chxi_leaf_grad *grads;   /* of a leaf */
+  chxi_node *link;         /* of the list that releases without recursion */
+};
+
+bool chxi_record(chxi_call *c, uint64_t mask);  /* makes the node of c and hangs c->y on it */
+void chxi_node_unref(chxi_node *n);
+void chxi_node_spend(chxi_node *n, uint64_t mask); /* drops its saved values once no graph needs them */
+void chxi_node_cut(chxi_node *n);                  /* forgets its parents and values */
+static inline bool chxi_is_leaf(const chxi_node *n, int id) { return !n->op || n->leaf >> id & 1; }
+bool chxi_good_id(chx_scope *s, const char *what, chx_backprop_id id); /* else the error is in s */
+/* Adds to a leaf's gradient; in place where `in_place` allows it and nobody else sees the old one. */
+bool chxi_leaf_add(chx_scope *s, chxi_node *n, int id, chx_array *gx, bool in_place);
+static inline void chxi_node_ref(chxi_node *n) { atomic_fetch_add_explicit(&n->refs, 1, memory_order_relaxed); }
+
+#endif

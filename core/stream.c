@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT
+ * stream.c: queues of asynchronous devices, one for each thread and device, and the order of work between them.
+ *
+ * A queue is a timeline: a point is a number on it. A buffer names the point of its last write and those of the reads
+ * since; a queue that is to use it waits, on the device, for the other queues' points. What a device reports late comes
+ * out of the next wait; everything the queue wrote after its last good wait is then invalid, and the thread goes on
+ * with a new queue.
+ */
+#include "runtime.h"
+#include <stdio.h>
+
+int chxi_sync_always;
+
+static uint64_t mark(const chxi_stream *q) { return q->dev->ops->queue_mark(q->dev->dev, q->q); }
+
+bool chxi_stream_of(chx_scope *s, chxi_device *dev, chxi_stream **out)
+{
+  *out = NULL;
+  if (!dev->queued) return true;
+  chxi_thread *th = chxi_thread_self();
+  if (!th) return chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory for a thread's context", dev->spec), false;
+  chxi_stream *q = th->streams[dev->id];
+  if (chxi_likely(q && !q->failed)) return *out = q, true;
+  pthread_mutex_lock(&dev->lock);
+  q = dev->idle;
+  if (q) dev->idle = q->link;
+  pthread_mutex_unlock(&dev->lock);
+  if (!q) {
+    if (!(q = chxi_alloc(sizeof *q))) return chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory for a queue", dev->spec), false;
+    memset(q, 0, sizeof *q);
+    q->dev = dev;
+    chx_status st = dev->ops->queue_new(dev->dev, NULL, &q->q);
+    if (st) {
+      chxi_free(q, sizeof *q);
+      return chxi_plugin_failed(s, st, "%s: cannot make a queue", dev->spec), false;
+    }
+  }
+  th->streams[dev->id] = q;
+  return *out = q, true;
+}
+
+static bool failed(chx_scope *s, chxi_stream *q, chx_status st)
+{
+  chxi_thread *th = chxi_thread_self();
+  if (!q->failed) {
+    q->failed = st;
+    snprintf(q->text, sizeof q->text, "%s", th && th->fail_code == st && th->fail_text[0] ? th->fail_text : chx_status_text(st));
+    if (th) th->fail_code = CHX_OK;
+  }
+  if (q->n_ops == 1)
+    chx_scope_fail(s, st, "%s: %s (reported late, by %s)", q->dev->spec, q->text, q->first_op);
+  else if (q->n_ops)
+    chx_scope_fail(s, st, "%s: %s (reported late, by one of the %u operators queued since the last wait, from %s to %s; CHX_SYNC=1 names it)",
+                   q->dev->spec, q->text, q->n_ops, q->first_op, q->last_op);
+  else
+    chx_scope_fail(s, st, "%s: %s", q->dev->spec, q->text);
+  return false;
+}
+
+bool chxi_stream_wait(chx_scope *s, chxi_stream *q)
+{
+  if (!q) return true;
+  if (q->failed) return failed(s, q, q->failed);
+  uint64_t point = mark(q);
+  chx_status st = q->dev->ops->queue_sync(q->dev->dev, q->q, point, INT64_MAX);
+  if (st) return failed(s, q, st);
+  q->good = point;
+  q->n_ops = 0;
+  return true;
+}
+
+bool chxi_buffer_good(chx_scope *s, const chxi_buffer *b)
+{
+  const chxi_stream *q = b->wrote.q;
+  if (chxi_likely(!q || !q->failed || b->wrote.point <= q->good)) return true;
+  chx_scope_fail(s, q->failed, "%s: the array was written by a queue that failed: %s", q->dev->spec, q->text);
+  return false;
+}
+
+/* Orders q after point `u`. */
+static bool order(chx_scope *s, chxi_stream *q, struct chxi_use u)
+{
+  if (!u.q || u.q == q || u.point <= u.q->good || u.q->failed) return true;
+  const chx_device_ops *o = u.q->dev->ops;
+  uint64_t point = u.point == UINT64_MAX ? mark(u.q) : u.point;
+  chx_status st = CHX_EUNSUPPORTED;
+  if (q && q->dev == u.q->dev && CHX_HAS(o, chx_device_ops, queue_wait)) st = o->queue_wait(q->dev->dev, q->q, u.q->q, point);
+  if (st) st = o->queue_sync(u.q->dev->dev, u.q->q, point, INT64_MAX);
+  if (!st) return true;
+  return s ? failed(s, u.q, st) : false;
+}
+
+bool chxi_before_read(chx_scope *s, chxi_stream *q, chxi_buffer *b)
+{
+  return chxi_buffer_good(s, b) && order(s, q, b->wrote) && chxi_buffer_good(s, b);
+}
+
+bool chxi_before_write(chx_scope *s, chxi_stream *q, chxi_buffer *b)
+{
+  if (!order(s, q, b->wrote)) return false;
+  for (int i = 0; i < b->n_uses; i++)
+    if (!order(s, q, b->uses[i])) return false;
+  return true;
+}
+
+void chxi_after(chxi_stream *q, chxi_buffer *b, bool wrote)
+{
+  struct chxi_use now = {q, mark(q)};
+  if (wrote) {
+    b->wrote = now;
+    b->n_uses = 0;
+    return;
+  }
+  for (int i = 0; i < b->n_uses; i++)
+    if (b->uses[i].q == q) {
+      b->uses[i] = now;
+      return;
+    }
+  if (b->n_uses == CHXI_USES) { /* more readers than there is room for: wait for one of them now */
+    order(NULL, NULL, b->uses[0]);
+    b->uses[0] = now;
+  } else
+    b->uses[b->n_uses++] = now;
+}
+
+bool chxi_buffer_settled(chx_scope *s, chxi_buffer *b)
+{
+  if (!b->dev->queued) return true;
+  bool good = order(s, NULL, b->wrote);
+  for (int i = 0; i < b->n_uses; i++) good &= order(s, NULL, b->uses[i]);
+  b->n_uses = 0;
+  return good && chxi_buffer_good(s, b);
+}
+
+void chxi_buffer_forget_uses(chxi_buffer *b, chxi_stream *by)
+{
+  order(NULL, by, b->wrote);
+  for (int i = 0; i < b->n_uses; i++) order(NULL, by, b->uses[i]);
+  b->n_uses = 0;
+  b->wrote = (struct chxi_use){0};
+}
+
+chx_status chx_sync(chx_scope *s)
+{
+  chxi_stream *q;
+  if (!chxi_ok(s)) return chx_scope_error(s);
+  if (s->dev->queued && chxi_self && (q = chxi_self->streams[s->dev->id])) chxi_stream_wait(s, q);
+  return s->error;
+}
