@@ -181,7 +181,8 @@ static chxi_buffer *from_backend(chxi_device *dev, uint64_t bytes, chxi_stream *
   memset(g, 0, sizeof *g);
   memset(b, 0, sizeof *b);
   g->raw.size = sizeof g->raw;
-  *why = dev->ops->alloc(dev->dev, q ? q->q : NULL, want, CHX_B_DEVICE, &g->raw);
+  *why = dev->ops->alloc(dev->dev, chxi_stream_lock(q), want, CHX_B_DEVICE, &g->raw);
+  chxi_stream_unlock(q);
   if (*why) goto failed;
   g->bytes = want;
   g->first = b;
@@ -296,9 +297,8 @@ void chxi_block_free(chxi_buffer *b)
     return;
   }
   if (dev->queued && mine && th) { /* the next taker may be another queue */
-    b->wrote.q = th->streams[dev->id];
-    b->wrote.point = UINT64_MAX;
-    if (!b->wrote.q) b->wrote.point = 0;
+    chxi_stream *q = th->streams[dev->id];
+    b->wrote = (struct chxi_use){q, q ? chxi_stream_mark(q) : 0};
   }
   pthread_mutex_lock(&dev->lock);
   give_shared(dev, b);
@@ -309,12 +309,14 @@ void chxi_bins_flush(chxi_device *dev, chxi_thread *th)
 {
   chxi_bins *bins = th->bins[dev->id];
   if (!bins) return;
+  chxi_stream *q = dev->queued ? th->streams[dev->id] : NULL;
+  uint64_t point = q ? chxi_stream_mark(q) : 0;
   pthread_mutex_lock(&dev->lock);
   for (int i = 0; i < CHXI_BINS; i++)
     while (bins->head[i]) {
       chxi_buffer *b = bins->head[i];
       bins->head[i] = b->link;
-      if (dev->queued && th->streams[dev->id]) b->wrote = (struct chxi_use){th->streams[dev->id], UINT64_MAX};
+      if (q) b->wrote = (struct chxi_use){q, point};
       give_shared(dev, b);
     }
   pthread_mutex_unlock(&dev->lock);
@@ -353,7 +355,7 @@ void chxi_thread_release_devices(chxi_thread *th)
     }
     if (!q) continue;
     th->streams[i] = NULL;
-    if (dev->ops->queue_sync(dev->dev, q->q, dev->ops->queue_mark(dev->dev, q->q), INT64_MAX)) continue; /* a failed queue is not reused */
+    if (!chxi_stream_wait(NULL, q)) continue; /* a failed queue is not used again */
     pthread_mutex_lock(&dev->lock);
     q->link = dev->idle;
     dev->idle = q;

@@ -12,7 +12,7 @@ bool chxi_count(int ndim, const int64_t *shape, int64_t *n)
   for (int i = 0; i < ndim; i++) {
     if (shape[i] < 0) return false;
     zero |= shape[i] == 0;
-    if (!zero && __builtin_mul_overflow(p, shape[i], &p)) return false;
+    if (shape[i] && __builtin_mul_overflow(p, shape[i], &p)) return false; /* also where it is empty: strides are made of it */
   }
   *n = zero ? 0 : p;
   return p <= INT64_MAX / 16;

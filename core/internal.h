@@ -83,7 +83,7 @@ struct chxi_buffer {
   struct chxi_segment *segment; /* the allocator's: the backend allocation that it is part of, */
   chxi_buffer *prev, *next;     /* its neighbours there, */
   chxi_buffer *link;            /* and the free list it is in */
-  uint8_t free_state;
+  _Atomic uint8_t free_state; /* whether the allocator has it, and at which level */
 };
 
 chxi_buffer *chxi_buffer_new(chx_scope *s, chxi_device *dev, uint64_t bytes); /* one reference; NULL: the error is in s */

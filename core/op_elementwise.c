@@ -62,13 +62,16 @@ static int class_dtype(char klass, int dtype)
 static int float_of_ints(const chxi_call *c, int first, int last)
 {
   int dtype = 0;
+  bool weak = false, ints = false;
   for (int i = first; i <= last; i++) {
     const chx_array *a = c->in[i];
+    weak |= a->weak == 'I';
+    ints |= !a->weak && a->dtype != CHX_BOOL;
     if (a->weak == 'F' || (!a->weak && !chxi_is_int(a->dtype) && a->dtype != CHX_BOOL)) return 0;
     int own = a->weak ? 0 : class_dtype('F', a->dtype);
     if (own > dtype) dtype = own; /* f16 < f32 < f64 */
   }
-  return dtype;
+  return weak && !ints ? 0 : dtype; /* bool with a weak integer is i64 first */
 }
 
 /* Makes operands first..last of one dtype that the operator's class takes. */
@@ -88,7 +91,9 @@ static bool agree(chxi_call *c, int first, int last)
   }
   if (!chxi_promote_operands(c, first, last)) return false;
   have = c->in[first]->dtype;
-  int want = class_dtype(klass, have);
+  int want = class_dtype(klass, have), id = c->op->id;
+  if (have == CHX_BOOL && (id == CHXI_OP_NEG || id == CHXI_OP_SUB || id == CHXI_OP_SIGN)) /* as in NumPy: most often a mistake */
+    return chxi_bad(c, CHX_EDTYPE, "dtype is bool, want a number (logical_not, logical_xor are for bool)");
   if (!want)
     return chxi_bad(c, CHX_EDTYPE, "dtype is %s, want %s", chx_dtype_name(have),
                     klass == 'I' ? "bool or an integer" : klass == 'Z' ? "an integer" : "a real one");

@@ -52,9 +52,12 @@ static bool infer_pool(chxi_call *c)
 
 /* ---- max_pool ----------------------------------------------------------------------------------------------------------- */
 
+/* What a double holds exactly, in which kernels may compare. */
+#define MAX_DTYPES (CHX_ANY_REAL & ~(CHX_BIT(CHX_I64) | CHX_BIT(CHX_U64)))
+
 static bool infer_max(chxi_call *c)
 {
-  if (!chxi_want_dtypes(c, 0, CHX_ANY_REAL, "a real one") || !infer_pool(c)) return false;
+  if (!chxi_want_dtypes(c, 0, MAX_DTYPES, "a real one other than i64 and u64") || !infer_pool(c)) return false;
   chxi_out_shape(c, 1, CHX_I64, c->out[0].ndim, c->out[0].shape);
   return chxi_all_outputs(c);
 }
@@ -82,7 +85,7 @@ static void grad_max(chx_scope *s, const chx_node *n, chx_array **gx)
 
 const chx_op chxi_op_max_pool = {.name = "max_pool", .doc = "the largest of each window, and its position in the flattened spatial axes of x",
   .id = CHXI_OP_max_pool, .version = 1, .kind = CHXI_KERNEL, .inputs = {"x"}, .outputs = {"y", "indices"}, .n_in = 1, .n_required = 1, .n_out = 2,
-  CHXI_ATTRS(pool), .keep_y = 2, .dtypes = CHX_ANY_REAL, .infer = infer_max, .grad = grad_max};
+  CHXI_ATTRS(pool), .keep_y = 2, .dtypes = MAX_DTYPES, .infer = infer_max, .grad = grad_max};
 
 /* ---- avg_pool, avg_pool_grad -------------------------------------------------------------------------------------------- */
 

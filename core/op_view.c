@@ -38,7 +38,8 @@ static bool infer_reshape(chxi_call *c)
     if (fine) p->shape.v[open] = x->size / known;
   } else
     fine = fine && known == x->size;
-  if (!fine)
+  int64_t count;
+  if (!fine || !chxi_count(n, p->shape.v, &count))
     return chxi_bad(c, CHX_ESHAPE, "shape is %s, want as many elements as %s", chxi_shape_text(t1, n, p->shape.v),
                     chxi_shape_text(t2, x->t.ndim, x->shape));
   chxi_out_shape(c, 0, x->dtype, n, p->shape.v);
@@ -203,9 +204,10 @@ static bool infer_broadcast(chxi_call *c)
   chx_broadcast_to_attr *p = c->attr;
   int n = (int)p->shape.n;
   char t1[128], t2[128];
+  int64_t count;
   if (!chxi_on_device_operand(c, 0)) return false;
   const chx_array *x = c->in[0];
-  bool fine = n >= x->t.ndim;
+  bool fine = n >= x->t.ndim && chxi_count(n, p->shape.v, &count);
   for (int i = 1; fine && i <= n; i++) {
     int64_t want = p->shape.v[n - i], have = i <= x->t.ndim ? x->shape[x->t.ndim - i] : 1;
     fine = want >= 0 && (have == want || have == 1);

@@ -52,8 +52,7 @@ static void make_key(const chxi_call *c, const chx_kernel *kernel, const chx_cal
 
 static void drop(struct chxi_plan *p)
 {
-  const chx_device_ops *o = p->dev->ops;
-  if (p->q && !p->q->failed) o->queue_sync(p->dev->dev, p->q->q, o->queue_mark(p->dev->dev, p->q->q), INT64_MAX);
+  if (p->q && !p->q->failed) chxi_stream_wait(NULL, p->q);
   if (CHX_HAS(p->k, chx_kernel, drop)) p->k->drop(p->k->self, p->plan);
   chxi_free(p, sizeof *p + p->key_bytes);
 }

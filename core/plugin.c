@@ -139,6 +139,7 @@ static bool load_file(chxi_backend *b, const char *path, const char *want_name, 
     return false;
   }
   snprintf(b->name, sizeof b->name, "%s", p->name);
+  free(b->path);
   b->path = strdup(path);
   b->plugin = p;
   dlopen(path, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
@@ -251,7 +252,9 @@ static bool try_place(void *ctx, const char *place)
     append(w->why, "; %s: %s", path, strerror(errno));
     return false;
   }
-  return load_file(w->b, path, w->name, w->why);
+  if (load_file(w->b, path, w->name, w->why)) return true;
+  if (!w->b->path) w->b->path = strdup(path); /* the first file of that name, to be listed with what is wrong with it */
+  return false;
 }
 
 static chxi_backend *known(const char *name)
@@ -278,8 +281,9 @@ chxi_backend *chxi_backend_get(const char *name)
   if (!(b = calloc(1, sizeof *b))) return NULL;
   char *why = NULL;
   struct wanted w = {name, b, &why};
-  if (!search_path(try_place, &w)) snprintf(b->name, sizeof b->name, "%s", name);
-  else { /* what was tried before the file that loaded is of no interest */
+  if (!search_path(try_place, &w)) {
+    snprintf(b->name, sizeof b->name, "%s", name);
+  } else { /* what was tried before the file that loaded is of no interest */
     free(why);
     why = NULL;
   }

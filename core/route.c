@@ -310,8 +310,8 @@ int chx_explain(chx_scope *s, const chx_op *op, const char *device, int dtype, c
     if (reason && size) snprintf(reason, size, "the operator does not take %s", chx_dtype_name(dtype));
     return CHX_ROUTE_NONE;
   }
-  uint8_t dtypes[4];
-  int ranks[4];
+  uint8_t dtypes[CHXI_KERNEL_IN];
+  int ranks[CHXI_KERNEL_IN];
   for (int i = 0; i < op->n_in; i++) {
     bool index = !strcmp(op->inputs[i], "indices") || !strcmp(op->inputs[i], "t");
     dtypes[i] = (uint8_t)(index ? CHX_I64 : op->klass == 'W' && !i ? CHX_BOOL : dtype);

@@ -80,6 +80,7 @@ static bool adapt(chxi_call *c, const chxi_route *r)
       c->in[i] = d;
       c->t_in[i] = d->t;
       if (c->op->kind == CHXI_ELEMENTWISE) chxi_arrange_broadcast(c, i, c->t_out[0].ndim, c->t_out[0].shape);
+      else if (c->op->id == CHXI_OP_full) c->op->arrange(c);
       a = d;
     }
     if (r->flags & CHX_K_CONTIGUOUS && a->buf && !(c->t_in[i].flags & CHX_T_CONTIGUOUS)) {
@@ -206,7 +207,9 @@ static enum outcome run(chxi_call *c, const chxi_route *r)
       call.workspace = work->host ? work->host : (char *)work->handle + work->offset;
     }
   }
+  chxi_stream_lock(q);
   chx_status st = k->run(k->self, &call);
+  chxi_stream_unlock(q);
   if (chxi_unlikely(mem.list != NULL)) end_scratch(&mem, q);
   if (work) {
     if (q) chxi_after(q, work, true);

@@ -88,8 +88,9 @@ const char *chxi_getenv(const char *name); /* NULL in a setuid process */
 struct chxi_stream { /* a (thread, device) pair's queue; never freed, so that a buffer may go on naming it */
   chxi_device *dev;
   chx_queue *q;
-  uint64_t good;      /* the last point waited for without an error */
-  chx_status failed;  /* of a later point: everything after `good` is invalid */
+  pthread_mutex_t lock;        /* the plugin is given a queue by one thread at a time */
+  _Atomic uint64_t good;       /* the last point waited for without an error */
+  _Atomic chx_status failed;   /* of a later point: everything after `good` is invalid */
   char text[512];
   const char *first_op, *last_op; /* queued since `good` */
   unsigned n_ops;
@@ -105,6 +106,9 @@ void chxi_after(chxi_stream *q, chxi_buffer *b, bool wrote);
 bool chxi_buffer_settled(chx_scope *s, chxi_buffer *b);          /* waits for all uses; false: its content was lost */
 bool chxi_buffer_good(chx_scope *s, const chxi_buffer *b);       /* false, with the late error, if its content was lost */
 void chxi_buffer_forget_uses(chxi_buffer *b, chxi_stream *by);   /* orders `by` after every use of a free block */
+uint64_t chxi_stream_mark(chxi_stream *q);
+static inline chx_queue *chxi_stream_lock(chxi_stream *q) { return q ? pthread_mutex_lock(&q->lock), q->q : NULL; }
+static inline void chxi_stream_unlock(chxi_stream *q) { if (q) pthread_mutex_unlock(&q->lock); }
 extern int chxi_sync_always;                                     /* CHX_SYNC=1 */
 
 /* ---- memory between devices (transfer.c) --------------------------------------------------------------------------- */

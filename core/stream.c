@@ -11,7 +11,41 @@
 
 int chxi_sync_always;
 
-static uint64_t mark(const chxi_stream *q) { return q->dev->ops->queue_mark(q->dev->dev, q->q); }
+/* Buffers that threads share have their uses read and written under one of these. */
+static pthread_mutex_t *uses_lock(const chxi_buffer *b)
+{
+  static pthread_mutex_t locks[8] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
+                                     PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
+                                     PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};
+  return &locks[(uintptr_t)b / sizeof *b % 8];
+}
+
+struct uses { struct chxi_use wrote, reads[CHXI_USES]; int n; };
+
+static struct uses uses_of(const chxi_buffer *b)
+{
+  struct uses u;
+  pthread_mutex_lock(uses_lock(b));
+  u.wrote = b->wrote;
+  u.n = b->n_uses;
+  memcpy(u.reads, b->uses, sizeof u.reads);
+  pthread_mutex_unlock(uses_lock(b));
+  return u;
+}
+
+uint64_t chxi_stream_mark(chxi_stream *q)
+{
+  uint64_t point = q->dev->ops->queue_mark(q->dev->dev, chxi_stream_lock(q));
+  chxi_stream_unlock(q);
+  return point;
+}
+
+static chx_status sync_to(chxi_stream *q, uint64_t point)
+{
+  chx_status st = q->dev->ops->queue_sync(q->dev->dev, chxi_stream_lock(q), point, INT64_MAX);
+  chxi_stream_unlock(q);
+  return st;
+}
 
 bool chxi_stream_of(chx_scope *s, chxi_device *dev, chxi_stream **out)
 {
@@ -28,6 +62,7 @@ bool chxi_stream_of(chx_scope *s, chxi_device *dev, chxi_stream **out)
   if (!q) {
     if (!(q = chxi_alloc(sizeof *q))) return chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory for a queue", dev->spec), false;
     memset(q, 0, sizeof *q);
+    pthread_mutex_init(&q->lock, NULL);
     q->dev = dev;
     chx_status st = dev->ops->queue_new(dev->dev, NULL, &q->q);
     if (st) {
@@ -43,9 +78,9 @@ static bool failed(chx_scope *s, chxi_stream *q, chx_status st)
 {
   chxi_thread *th = chxi_thread_self();
   if (!q->failed) {
-    q->failed = st;
     snprintf(q->text, sizeof q->text, "%s", th && th->fail_code == st && th->fail_text[0] ? th->fail_text : chx_status_text(st));
     if (th) th->fail_code = CHX_OK;
+    q->failed = st;
   }
   if (q->n_ops == 1)
     chx_scope_fail(s, st, "%s: %s (reported late, by %s)", q->dev->spec, q->text, q->first_op);
@@ -61,77 +96,83 @@ bool chxi_stream_wait(chx_scope *s, chxi_stream *q)
 {
   if (!q) return true;
   if (q->failed) return failed(s, q, q->failed);
-  uint64_t point = mark(q);
-  chx_status st = q->dev->ops->queue_sync(q->dev->dev, q->q, point, INT64_MAX);
+  uint64_t point = chxi_stream_mark(q);
+  chx_status st = sync_to(q, point);
   if (st) return failed(s, q, st);
   q->good = point;
   q->n_ops = 0;
   return true;
 }
 
-bool chxi_buffer_good(chx_scope *s, const chxi_buffer *b)
+static bool good(chx_scope *s, struct chxi_use wrote)
 {
-  const chxi_stream *q = b->wrote.q;
-  if (chxi_likely(!q || !q->failed || b->wrote.point <= q->good)) return true;
+  chxi_stream *q = wrote.q;
+  if (chxi_likely(!q || !q->failed || wrote.point <= q->good)) return true;
   chx_scope_fail(s, q->failed, "%s: the array was written by a queue that failed: %s", q->dev->spec, q->text);
   return false;
 }
 
-/* Orders q after point `u`. */
+bool chxi_buffer_good(chx_scope *s, const chxi_buffer *b) { return good(s, uses_of(b).wrote); }
+
+/* Orders q (NULL: the host) after point `u`. */
 static bool order(chx_scope *s, chxi_stream *q, struct chxi_use u)
 {
   if (!u.q || u.q == q || u.point <= u.q->good || u.q->failed) return true;
   const chx_device_ops *o = u.q->dev->ops;
-  uint64_t point = u.point == UINT64_MAX ? mark(u.q) : u.point;
   chx_status st = CHX_EUNSUPPORTED;
-  if (q && q->dev == u.q->dev && CHX_HAS(o, chx_device_ops, queue_wait)) st = o->queue_wait(q->dev->dev, q->q, u.q->q, point);
-  if (st) st = o->queue_sync(u.q->dev->dev, u.q->q, point, INT64_MAX);
+  if (q && q->dev == u.q->dev && CHX_HAS(o, chx_device_ops, queue_wait)) {
+    chxi_stream *first = q < u.q ? q : u.q, *second = q < u.q ? u.q : q; /* one order of locks for all threads */
+    chxi_stream_lock(first);
+    chxi_stream_lock(second);
+    st = o->queue_wait(q->dev->dev, q->q, u.q->q, u.point);
+    chxi_stream_unlock(second);
+    chxi_stream_unlock(first);
+  }
+  if (st) st = sync_to(u.q, u.point);
   if (!st) return true;
   return s ? failed(s, u.q, st) : false;
 }
 
 bool chxi_before_read(chx_scope *s, chxi_stream *q, chxi_buffer *b)
 {
-  return chxi_buffer_good(s, b) && order(s, q, b->wrote) && chxi_buffer_good(s, b);
+  struct uses u = uses_of(b);
+  return good(s, u.wrote) && order(s, q, u.wrote) && good(s, u.wrote);
 }
 
 bool chxi_before_write(chx_scope *s, chxi_stream *q, chxi_buffer *b)
 {
-  if (!order(s, q, b->wrote)) return false;
-  for (int i = 0; i < b->n_uses; i++)
-    if (!order(s, q, b->uses[i])) return false;
+  struct uses u = uses_of(b);
+  if (!order(s, q, u.wrote)) return false;
+  for (int i = 0; i < u.n; i++)
+    if (!order(s, q, u.reads[i])) return false;
   return true;
 }
 
 void chxi_after(chxi_stream *q, chxi_buffer *b, bool wrote)
 {
-  struct chxi_use now = {q, mark(q)};
+  struct chxi_use now = {q, chxi_stream_mark(q)}, full = {0};
+  pthread_mutex_lock(uses_lock(b));
+  int i = 0;
+  while (!wrote && i < b->n_uses && b->uses[i].q != q) i++;
   if (wrote) {
     b->wrote = now;
     b->n_uses = 0;
-    return;
+  } else {
+    if (i == CHXI_USES) full = b->uses[i = 0]; /* more readers than there is room for: wait for one of them now */
+    else if (i == b->n_uses) b->n_uses++;
+    b->uses[i] = now;
   }
-  for (int i = 0; i < b->n_uses; i++)
-    if (b->uses[i].q == q) {
-      b->uses[i] = now;
-      return;
-    }
-  if (b->n_uses == CHXI_USES) { /* more readers than there is room for: wait for one of them now */
-    order(NULL, NULL, b->uses[0]);
-    b->uses[0] = now;
-  } else
-    b->uses[b->n_uses++] = now;
+  pthread_mutex_unlock(uses_lock(b));
+  order(NULL, NULL, full);
 }
 
 bool chxi_buffer_settled(chx_scope *s, chxi_buffer *b)
 {
   if (!b->dev->queued) return true;
-  bool good = order(s, NULL, b->wrote);
-  for (int i = 0; i < b->n_uses; i++) good &= order(s, NULL, b->uses[i]);
-  b->n_uses = 0;
-  return good && chxi_buffer_good(s, b);
+  return chxi_before_write(s, NULL, b) && chxi_buffer_good(s, b);
 }
 
+/* The block is free: no other thread looks at it. */
 void chxi_buffer_forget_uses(chxi_buffer *b, chxi_stream *by)
 {
   order(NULL, by, b->wrote);

@@ -15,7 +15,8 @@ bool chxi_upload(chx_scope *s, chxi_buffer *b, uint64_t offset, const void *src,
   if (!chxi_stream_of(s, dev, &q)) return false;
   if (bytes < b->asked && !chxi_on_device(s, b)) return false; /* the rest is kept */
   if (q && !chxi_before_write(s, q, b)) return false;
-  chx_status st = dev->ops->copy(dev->dev, q ? q->q : NULL, b->handle, b->offset + offset, (void *)src, 0, bytes, H2D);
+  chx_status st = dev->ops->copy(dev->dev, chxi_stream_lock(q), b->handle, b->offset + offset, src, 0, bytes, H2D);
+  chxi_stream_unlock(q);
   if (st) return chxi_plugin_failed(s, st, "%s: copy of %llu bytes from the host", dev->spec, (unsigned long long)bytes), false;
   if (q) chxi_after(q, b, true);
   atomic_store(&b->valid, CHXI_ON_DEVICE);
@@ -29,7 +30,8 @@ bool chxi_download(chx_scope *s, chxi_buffer *b, uint64_t offset, void *dst, uin
   chxi_device *dev = b->dev;
   chxi_stream *q;
   if (!chxi_stream_of(s, dev, &q) || (q && !chxi_before_read(s, q, b))) return false;
-  chx_status st = dev->ops->copy(dev->dev, q ? q->q : NULL, dst, 0, b->handle, b->offset + offset, bytes, D2H);
+  chx_status st = dev->ops->copy(dev->dev, chxi_stream_lock(q), dst, 0, b->handle, b->offset + offset, bytes, D2H);
+  chxi_stream_unlock(q);
   if (st) return chxi_plugin_failed(s, st, "%s: copy of %llu bytes to the host", dev->spec, (unsigned long long)bytes), false;
   return chxi_stream_wait(s, q) && chxi_buffer_good(s, b);
 }
@@ -55,7 +57,10 @@ bool chxi_on_device(chx_scope *s, chxi_buffer *b)
   if (!(atomic_load(&b->valid) & CHXI_ON_DEVICE)) {
     uint64_t t0 = chxi_now_ns();
     ordered = !q || chxi_before_write(s, q, b);
-    if (ordered) st = dev->ops->copy(dev->dev, q ? q->q : NULL, b->handle, b->offset, b->shadow->host, 0, b->asked, H2D);
+    if (ordered) {
+      st = dev->ops->copy(dev->dev, chxi_stream_lock(q), b->handle, b->offset, b->shadow->host, 0, b->asked, H2D);
+      chxi_stream_unlock(q);
+    }
     if (ordered && !st) {
       if (q) chxi_after(q, b, true);
       atomic_store(&b->valid, CHXI_ON_DEVICE | CHXI_ON_HOST);

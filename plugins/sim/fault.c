@@ -105,7 +105,7 @@ bool sim_fault(struct chx_dev *dev, uint32_t action, const char *what, bool *lat
   }
   pthread_mutex_unlock(&lock);
   if (hit)
-    snprintf(text, SIM_TEXT, "%s: injected fault at %s %llu (%s)", dev->name, actions[action], (unsigned long long)n, what);
+    snprintf(text, SIM_TEXT, "injected fault at %s %llu (%s)", actions[action], (unsigned long long)n, what);
   return hit;
 }
 

@@ -70,17 +70,15 @@ static chx_status translate(struct kernel_job *j, uint32_t i, struct sim_block *
   struct sim_block *b = *block = sim_pin(j->dev, at);
   if (!b) {
     if (empty) return CHX_OK; /* no element of it will be touched */
-    return sim_fail(CHX_EFAILED, "%s: %s: %s %u is not in a live allocation of this device", j->dev->name, j->native->op,
-                    where, number);
+    return sim_fail(CHX_EFAILED, "%s: %s %u is not in a live allocation of this device", j->native->op, where, number);
   }
   int64_t offset = (int64_t)(at - j->dev->arena) - (int64_t)b->at;
   if (!empty && (offset + low < 0 || offset + high > (int64_t)b->bytes || high > (int64_t)t->extent))
-    return sim_fail(CHX_EFAILED, "%s: %s: %s %u takes bytes %lld to %lld of an allocation of %llu; its extent is %llu", j->dev->name,
-                    j->native->op, where, number, (long long)(offset + low), (long long)(offset + high),
+    return sim_fail(CHX_EFAILED, "%s: %s %u takes bytes %lld to %lld of an allocation of %llu; its extent is %llu", j->native->op,
+                    where, number, (long long)(offset + low), (long long)(offset + high),
                     (unsigned long long)b->bytes, (unsigned long long)t->extent);
   if (!empty && t->buf != j->dev->arena + b->at)
-    return sim_fail(CHX_EFAILED, "%s: %s: %s %u names another allocation than the one it is in", j->dev->name, j->native->op,
-                    where, number);
+    return sim_fail(CHX_EFAILED, "%s: %s %u names another allocation than the one it is in", j->native->op, where, number);
   t->data = b->data + (offset - (int64_t)t->byte_offset);
   t->buf = b->data;
   t->dl_type = 1;
@@ -100,12 +98,12 @@ static chx_status run_job(struct sim_job *job)
     struct sim_block *b = block[n] = sim_pin(j->dev, j->call.workspace);
     uint64_t offset = b ? (uint64_t)((char *)j->call.workspace - j->dev->arena) - b->at : 0;
     if (!b || j->call.workspace_bytes > b->bytes - offset)
-      st = sim_fail(CHX_EFAILED, "%s: %s: the workspace is not in a live allocation", j->dev->name, j->native->op);
+      st = sim_fail(CHX_EFAILED, "%s: the workspace is not in a live allocation", j->native->op);
     else
       j->call.workspace = b->data + offset;
   }
   if (!st && (st = j->native->run(j->native->self, &j->call)) == CHX_DECLINED)
-    st = sim_fail(CHX_EUNSUPPORTED, "%s: %s: native's kernel declined after it was queued", j->dev->name, j->native->op);
+    st = sim_fail(CHX_EUNSUPPORTED, "%s: native's kernel declined after it was queued", j->native->op);
   for (uint32_t i = 0; i <= n; i++) sim_unpin(j->dev, block[i]);
   while (j->scratch) {
     struct scratch *m = j->scratch;

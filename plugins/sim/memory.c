@@ -100,15 +100,15 @@ chx_status sim_alloc(chx_dev *dev, chx_queue *q, uint64_t bytes, uint32_t kind, 
   chx_status st = sim_here();
   (void)q;
   if (st) return st;
-  if (kind & ~(uint32_t)CHX_B_DEVICE) return sim_fail(CHX_EUNSUPPORTED, "%s: alloc: there is device memory only", dev->name);
+  if (kind & ~(uint32_t)CHX_B_DEVICE) return sim_fail(CHX_EUNSUPPORTED, "alloc: there is device memory only");
   if (sim_fault(dev, CHX_SIM_ALLOC, "alloc", &late, text)) return sim_fail(CHX_ENOMEM, "%s", text);
   pthread_mutex_lock(&dev->lock);
   struct sim_block *b = add_block(dev, bytes);
   uint64_t used = dev->used;
   pthread_mutex_unlock(&dev->lock);
   if (!b)
-    return sim_fail(CHX_ENOMEM, "%s: no memory for %llu bytes, %llu of %llu are in use", dev->name, (unsigned long long)bytes,
-                    (unsigned long long)used, (unsigned long long)dev->capacity);
+    return sim_fail(CHX_ENOMEM, "no memory for %llu bytes, %llu of %llu are in use", (unsigned long long)bytes, (unsigned long long)used,
+                    (unsigned long long)dev->capacity);
   memset(b->data, 0xff, bytes);
   out->flags = CHX_B_DEVICE;
   out->handle = dev->arena + b->at;
@@ -167,7 +167,7 @@ static chx_status run_release(struct sim_job *job)
   }
   bool last = b && !b->pins;
   pthread_mutex_unlock(&dev->lock);
-  if (!b) return sim_fail(CHX_EARG, "%s: release of what is not, or no longer, an allocation", dev->name);
+  if (!b) return sim_fail(CHX_EARG, "release of what is not, or no longer, an allocation");
   if (last) free_block(b);
   return CHX_OK;
 }
@@ -222,8 +222,8 @@ static chx_status run_copy(struct sim_job *job)
   chx_status st = CHX_OK;
   if (dst && src) memmove(dst, src, c->bytes);
   else
-    st = sim_fail(CHX_EARG, "%s: copy, %s: the %s %llu bytes are not inside a live allocation of this device", c->dev->name,
-                  directions[c->dir], dst ? "source's" : "target's", (unsigned long long)c->bytes);
+    st = sim_fail(CHX_EARG, "copy, %s: the %s %llu bytes are not inside a live allocation of this device", directions[c->dir],
+                  dst ? "source's" : "target's", (unsigned long long)c->bytes);
   sim_unpin(c->dev, to);
   sim_unpin(c->dev, from);
   return st;
@@ -236,7 +236,7 @@ chx_status sim_copy(chx_dev *dev, chx_queue *q, void *dst, uint64_t dst_off, con
   bool late = false;
   chx_status st = sim_here();
   if (st) return st;
-  if (dir > DEVICE_TO_DEVICE) return sim_fail(CHX_EARG, "%s: copy: direction %u, want 0, 1 or 2", dev->name, dir);
+  if (dir > DEVICE_TO_DEVICE) return sim_fail(CHX_EARG, "copy: direction %u, want 0, 1 or 2", dir);
   bool fault = sim_fault(dev, CHX_SIM_COPY, directions[dir], &late, text);
   if (fault && !late) return sim_fail(CHX_EDEVICE, "%s", text);
   if (!bytes && !fault) return CHX_OK;

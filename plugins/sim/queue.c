@@ -82,7 +82,7 @@ chx_status sim_enqueue(struct chx_dev *dev, chx_queue *q, struct sim_job *job)
   }
   if (q->dev != dev) {
     free(job);
-    return sim_fail(CHX_EDEVICE, "%s: the queue is one of %s", dev->name, q->dev->name);
+    return sim_fail(CHX_EDEVICE, "the queue is one of %s, not of %s", q->dev->name, dev->name);
   }
   pthread_mutex_lock(&q->lock);
   job->point = ++q->submitted;
@@ -149,9 +149,9 @@ chx_status sim_queue_new(chx_dev *dev, void *adopt, chx_queue **out)
 {
   chx_status st = sim_here();
   if (st) return st;
-  if (adopt) return sim_fail(CHX_EUNSUPPORTED, "%s: there are no foreign queues to adopt", dev->name);
+  if (adopt) return sim_fail(CHX_EUNSUPPORTED, "there are no foreign queues to adopt");
   struct chx_queue *q = calloc(1, sizeof *q);
-  if (!q) return sim_fail(CHX_ENOMEM, "%s: no memory for a queue", dev->name);
+  if (!q) return sim_fail(CHX_ENOMEM, "no memory for a queue");
   pthread_condattr_t clock;
   pthread_condattr_init(&clock);
   pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
@@ -168,7 +168,7 @@ chx_status sim_queue_new(chx_dev *dev, void *adopt, chx_queue **out)
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (failed) {
     unref(q);
-    return sim_fail(CHX_ENOMEM, "%s: no thread for a queue: %s", dev->name, strerror(failed));
+    return sim_fail(CHX_ENOMEM, "no thread for a queue: %s", strerror(failed));
   }
   pthread_mutex_lock(&list_lock);
   q->next = list;
