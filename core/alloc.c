@@ -157,11 +157,19 @@ static chxi_buffer *take_shared(chxi_device *dev, uint64_t bytes)
 
 static void trim_locked(chxi_device *dev)
 {
+  for (int bin = 0; dev->queued && bin < CHXI_BINS; bin++) /* once their queues are done, free neighbours can be joined */
+    for (chxi_buffer *b = dev->shared[bin]; b; b = b->link) chxi_buffer_forget_uses(b, NULL);
+  for (struct chxi_segment *g = dev->segments; dev->queued && g; g = g->next)
+    for (chxi_buffer *b = g->first; b; b = b->next)
+      while (b->free_state == IN_SHARED && b->next && b->next->free_state == IN_SHARED) {
+        shared_remove(dev, b);
+        join_next(dev, b);
+        shared_add(dev, b);
+      }
   for (struct chxi_segment *g = dev->segments, *next; g; g = next) {
     next = g->next;
     chxi_buffer *b = g->first;
     if (b->free_state != IN_SHARED || b->bytes != g->bytes) continue;
-    if (dev->queued) chxi_buffer_forget_uses(b, NULL);
     shared_remove(dev, b);
     segment_free(dev, g);
   }
@@ -355,11 +363,7 @@ void chxi_thread_release_devices(chxi_thread *th)
     }
     if (!q) continue;
     th->streams[i] = NULL;
-    if (!chxi_stream_wait(NULL, q)) continue; /* a failed queue is not used again */
-    pthread_mutex_lock(&dev->lock);
-    q->link = dev->idle;
-    dev->idle = q;
-    pthread_mutex_unlock(&dev->lock);
+    chxi_stream_retire(q);
   }
 }
 

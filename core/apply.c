@@ -145,7 +145,8 @@ static bool deliver(chxi_call *c)
 {
   for (int o = 0; o < c->n_out; o++) {
     if (!c->given[o] || c->y[o] == c->given[o]) continue;
-    if (!chxi_fill_from(c->s, c->given[o], c->y[o])) return false;
+    bool copying = c->op->id == CHXI_OP_copy || c->op->id == CHXI_OP_cast; /* what filling is done with */
+    if (!(copying ? chxi_fill_staged : chxi_fill_from)(c->s, c->given[o], c->y[o])) return false;
     c->y[o] = c->given[o];
   }
   return true;
@@ -186,6 +187,7 @@ static bool in_composite(chxi_call *c)
 bool chxi_run_composed(chxi_call *c, bool count, const char *reason)
 {
   chx_scope *s = c->s;
+  c->route = CHX_ROUTE_COMPOSED;
   int mode = s->grad_mode;
   uint64_t t0 = count ? chxi_now_ns() : 0;
   if (c->op->grad) s->grad_mode = CHX_GRAD_OFF; /* the composite is recorded as one */
@@ -204,6 +206,7 @@ bool chxi_run_composed(chxi_call *c, bool count, const char *reason)
 
 static bool run_view(chxi_call *c)
 {
+  c->route = CHX_ROUTE_VIEW;
   c->y[0] = c->op->view(c);
   if (!c->y[0] && !c->s->error) {
     c->in[0] = chx_copy(c->s, c->in[0]);
@@ -251,7 +254,7 @@ static void trace(chxi_call *c)
   int n = snprintf(text, sizeof text, "%s %s", c->dev->spec, c->op->name);
   for (int i = 0; i < c->n_in && n < 400; i++)
     if (c->in[i]) n += snprintf(text + n, sizeof text - (size_t)n, " %s%s", chx_dtype_name(c->in[i]->dtype), chxi_shape_text(shape, c->in[i]->t.ndim, c->in[i]->shape));
-  chxi_log(3, "%s -> %s%s", text, chx_dtype_name(c->y[0]->dtype), chxi_shape_text(shape, c->y[0]->t.ndim, c->y[0]->shape));
+  chxi_log(3, "%s -> %s%s, %s", text, chx_dtype_name(c->y[0]->dtype), chxi_shape_text(shape, c->y[0]->t.ndim, c->y[0]->shape), chx_route_name(c->route));
 }
 
 static chx_status refuse(chx_scope *s, chx_array **out, int n_out)

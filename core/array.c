@@ -339,8 +339,13 @@ chx_array *chx_wrap(chx_scope *s, int dtype, int ndim, const int64_t *shape, con
     goto failed;
   }
   if (!strides) chxi_dense_strides(ndim, shape, dense), strides = dense;
-  for (int i = 0; n && i < ndim; i++) /* the elements reached from `data` */
-    *(strides[i] < 0 ? &low : &high) += (shape[i] - 1) * strides[i];
+  for (int i = 0; n && i < ndim; i++) { /* the elements reached from `data` */
+    int64_t reach, *side = strides[i] < 0 ? &low : &high, most = INT64_MAX / 64;
+    if (__builtin_mul_overflow(shape[i] - 1, strides[i], &reach) || __builtin_add_overflow(*side, reach, side) || *side > most || *side < -most) {
+      chx_scope_fail(s, CHX_ESHAPE, "wrap: the stride of axis %d is %lld, want elements within memory", i, (long long)strides[i]);
+      goto failed;
+    }
+  }
   if (!(b = chxi_alloc(sizeof *b)) || !(a = header(s))) {
     chx_scope_fail(s, CHX_ENOMEM, "wrap: out of memory for an array's header");
     goto failed;
@@ -358,8 +363,10 @@ chx_array *chx_wrap(chx_scope *s, int dtype, int ndim, const int64_t *shape, con
   a->t.ndim = ndim;
   a->t.byte_offset = (uint64_t)(-low * size);
   a->size = n;
-  memcpy(a->shape, shape, (size_t)ndim * sizeof *shape);
-  memcpy(a->strides, strides, (size_t)ndim * sizeof *strides);
+  for (int i = 0; i < ndim; i++) {
+    a->shape[i] = shape[i];
+    a->strides[i] = strides[i];
+  }
   chxi_array_seal(a);
   return result(s, chxi_push(s, a));
 failed:

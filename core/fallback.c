@@ -49,6 +49,7 @@ bool chxi_run_staged(chxi_call *c, const char *reason)
   chx_scope *s = c->s;
   chxi_device *dev = c->dev, *native = chxi_native(s);
   int route = dev->host ? CHX_ROUTE_MAPPED : CHX_ROUTE_STAGED;
+  c->route = route;
   if (!native) return false;
   if (s->policy == CHX_FALLBACK_DENY)
     return chxi_bad(c, CHX_EUNSUPPORTED, "%s has no kernel for %s (%s) and fallback is denied, want a device that has one or the policy allow",
@@ -87,5 +88,32 @@ bool chxi_run_staged(chxi_call *c, const char *reason)
   }
   if (s->error) return false;
   chxi_ledger_add(dev, c->op, route, bytes, chxi_now_ns() - t0, reason);
+  return true;
+}
+
+/* y = a in place through the host, for a device whose kernels cannot write y as it lies. The rest of y's buffer is kept. */
+bool chxi_fill_staged(chx_scope *s, chx_array *y, const chx_array *a)
+{
+  chxi_device *dev = y->buf->dev, *native = chxi_native(s), *home = s->dev;
+  size_t mark = s->n;
+  int policy = s->policy;
+  uint64_t t0 = chxi_now_ns(), bytes = dev->host || atomic_load(&y->buf->valid) & CHXI_ON_HOST ? 0 : y->buf->asked;
+  if (!native) return false;
+  if (dev == native || policy == CHX_FALLBACK_DENY)
+    return chx_scope_fail(s, CHX_EUNSUPPORTED, "copy: no kernel on %s writes into part of an array, want a device that has one or the policy allow", dev->spec), false;
+  chx_array *to = dev->host ? alias(s, y, native) : chxi_shadow_view(s, y);
+  chx_array *from = !to ? NULL : dev->host ? alias(s, a, native) : chxi_shadow_view(s, a);
+  s->dev = native;
+  s->policy = CHX_FALLBACK_ALLOW;
+  s->depth++;
+  if (from) chx_copy_into(s, to, from);
+  s->depth--;
+  s->policy = policy;
+  s->dev = home;
+  chx_scope_rewind(s, mark, NULL);
+  if (s->error) return false;
+  if (!dev->host) atomic_store(&y->buf->valid, CHXI_ON_HOST);
+  atomic_fetch_add(&y->buf->version, 1);
+  chxi_ledger_add(dev, &chxi_op_copy, dev->host ? CHX_ROUTE_MAPPED : CHX_ROUTE_STAGED, bytes, chxi_now_ns() - t0, "no kernel writes into part of an array");
   return true;
 }

@@ -222,6 +222,7 @@ struct chxi_call {
   struct chxi_out { int dtype, ndim; int64_t shape[CHX_MAX_RANK]; } out[CHXI_MAX_OUT];
   chx_array *given[CHXI_MAX_OUT];               /* outputs given by the caller, else NULL */
   chx_array *y[CHXI_MAX_OUT];
+  int route;                                    /* the one it took, for the trace */
   chx_tensor t_in[CHXI_KERNEL_IN], t_out[CHXI_MAX_OUT];
   int64_t dims[CHXI_KERNEL_IN + CHXI_MAX_OUT][2][CHX_MAX_RANK]; /* room for shapes and strides that arrange changes:
                                                    [i][0] shape, [i][1] strides of operand i; outputs after KERNEL_IN */

@@ -8,7 +8,18 @@
 #include "runtime.h"
 #include <stdlib.h>
 
-enum { GRAIN = 64, CLASSES = CHXI_OBJECT_CLASSES, KEEP_BYTES = 16 << 20 };
+enum { GRAIN = 64, FINE = 24, CLASSES = CHXI_OBJECT_CLASSES, KEEP_BYTES = 16 << 20 };
+
+/* Classes: FINE multiples of GRAIN, then powers of two; CLASSES and beyond are left to the system. *size: what is allocated. */
+static inline size_t class_of(size_t bytes, size_t *size)
+{
+  size_t c = (bytes + GRAIN - 1) / GRAIN;
+  *size = c * GRAIN;
+  if (chxi_likely(c < FINE)) return c;
+  int log = 64 - __builtin_clzll(bytes - 1);
+  *size = (size_t)1 << log;
+  return FINE + (size_t)log - 11; /* FINE * GRAIN is 1536, so the first is 2048 */
+}
 
 #if !defined __has_feature
 #define __has_feature(x) 0
@@ -78,31 +89,27 @@ chxi_thread *chxi_thread_make(void)
 void *chxi_alloc(size_t bytes)
 {
   if (chxi_unlikely(chxi_hook_refuses(NULL, bytes))) return NULL;
-  size_t c = (bytes + GRAIN - 1) / GRAIN;
+  size_t size, c = class_of(bytes, &size);
   chxi_thread *th = chxi_thread_self();
-  if (chxi_likely(c < CLASSES && th)) {
-    struct free_object *o = th->objects[c];
-    if (chxi_likely(o != NULL)) {
-      th->objects[c] = o->next;
-      th->object_bytes -= (int64_t)(c * GRAIN);
-      return o;
-    }
-    return malloc(c * GRAIN);
-  }
-  return malloc(bytes);
+  if (chxi_unlikely(c >= CLASSES || !th)) return malloc(bytes);
+  struct free_object *o = th->objects[c];
+  if (chxi_unlikely(!o)) return malloc(size);
+  th->objects[c] = o->next;
+  th->object_bytes -= (int64_t)size;
+  return o;
 }
 
 void chxi_free(void *p, size_t bytes)
 {
   if (!p) return;
   chxi_hook_released(NULL, bytes);
-  size_t c = (bytes + GRAIN - 1) / GRAIN;
+  size_t size, c = class_of(bytes, &size);
   chxi_thread *th = chxi_self;
   if (CACHING && chxi_likely(th && c < CLASSES && th->object_bytes < KEEP_BYTES)) {
     struct free_object *o = p;
     o->next = th->objects[c];
     th->objects[c] = o;
-    th->object_bytes += (int64_t)(c * GRAIN);
+    th->object_bytes += (int64_t)size;
     return;
   }
   free(p);

@@ -143,6 +143,16 @@ const chx_op chxi_op_full = {.name = "full", .doc = "an array full of one value"
   .inputs = {"value"}, .outputs = {"y"}, .n_in = 1, .n_required = 1, .n_out = 1, CHXI_ATTRS(full), .dtypes = CHX_ANY_REAL,
   .primitive = "copy", .infer = infer_full, .arrange = arrange_full, .grad = grad_full};
 
+/* Whether a kernel of dev can repeat one value: its own "full", or a "copy" that reads any strides. */
+static bool fills(const chxi_device *dev)
+{
+  const chx_kernel *const *k = dev->kernels[CHXI_OP_copy];
+  if (dev->host || dev->kernels[CHXI_OP_full]) return true;
+  for (; k && *k; k++)
+    if (!((*k)->flags & CHX_K_CONTIGUOUS)) return true;
+  return false;
+}
+
 chx_array *chxi_full_on(chx_scope *s, chxi_device *dev, int dtype, int ndim, const int64_t *shape, double v)
 {
   chx_full_attr p = CHX_ATTR(full);
@@ -152,11 +162,18 @@ chx_array *chxi_full_on(chx_scope *s, chxi_device *dev, int dtype, int ndim, con
   size_t mark = s->n;
   chxi_device *home = s->dev;
   p.dtype = dtype;
-  if (dev) s->dev = dev;
-  chx_array *value = chxi_scalar_array(s, dtype, false, (chxi_scalar){.f = v}), *y = NULL;
+  if (!dev) dev = s->dev;
+  bool direct = fills(dev);
+  s->dev = direct ? dev : chxi_native(s); /* else made on the host, as chx_from_host would */
+  s->depth++;
+  chx_array *value = s->dev ? chxi_scalar_array(s, dtype, false, (chxi_scalar){.f = v}) : NULL, *y = NULL;
   if (value) y = chxi_op1(s, full, &p, value);
+  if (y && !direct) y = chxi_move(s, y, dev);
+  s->depth--;
   s->dev = home;
-  return chx_scope_rewind(s, mark, y);
+  chx_scope_rewind(s, mark, y);
+  if (y && s->flags & CHX_SCOPE_OWNED && !s->depth) s->n = mark;
+  return y;
 }
 
 chx_array *chx_full(chx_scope *s, int dtype, int ndim, const int64_t *shape, double value) { return chxi_full_on(s, NULL, dtype, ndim, shape, value); }

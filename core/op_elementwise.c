@@ -131,10 +131,23 @@ static bool infer1(chxi_call *c)
   return true;
 }
 
+/* Operand `scalar` is weak beside a floating array of a dtype that the operator takes: it takes on that dtype. */
+static bool infer_with_scalar(chxi_call *c, const chx_array *x, int scalar)
+{
+  const chx_array *v = c->in[scalar];
+  if (!(c->in[scalar] = chxi_scalar_array(c->s, x->dtype, v->weak != 'F', v->w))) return false;
+  set_out(c, x, x->dtype);
+  return true;
+}
+
 static bool infer2(chxi_call *c)
 {
   const chx_array *x = c->in[0], *y = c->in[1];
-  if (chxi_unlikely(x->dtype != y->dtype || x->weak | y->weak || !(c->op->dtypes & CHX_BIT(x->dtype)) || x->t.ndim != y->t.ndim)) return infer_mixed(c, 2, 0);
+  if (chxi_unlikely(x->dtype != y->dtype || x->weak | y->weak || !(c->op->dtypes & CHX_BIT(x->dtype)) || x->t.ndim != y->t.ndim)) {
+    if (y->weak && !x->weak && c->op->dtypes & CHX_FLOATS & CHX_BIT(x->dtype)) return infer_with_scalar(c, x, 1);
+    if (x->weak && !y->weak && c->op->dtypes & CHX_FLOATS & CHX_BIT(y->dtype)) return infer_with_scalar(c, y, 0);
+    return infer_mixed(c, 2, 0);
+  }
   for (int i = 0; i < x->t.ndim; i++)
     if (chxi_unlikely(x->shape[i] != y->shape[i])) return infer_mixed(c, 2, 0);
   set_out(c, x, x->dtype);
@@ -152,6 +165,7 @@ static void arrange(chxi_call *c)
     const chx_array *a = c->in[i];
     if (chxi_unlikely(!a->buf)) continue;
     bool same = a->t.ndim == ndim;
+    if (chxi_likely(same && a->size && a->size == c->y[0]->size)) continue; /* as it broadcasts, it has the result's shape */
     for (int k = 0; same && k < ndim; k++) same = a->shape[k] == shape[k];
     if (chxi_unlikely(!same)) chxi_arrange_broadcast(c, i, ndim, shape);
   }

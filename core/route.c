@@ -131,10 +131,10 @@ static bool has_parts(chxi_device *dev, const chx_op *op, int dtype, const char 
     if (!part || part->kind == CHXI_VIEW) continue;
     const chx_op *prim = primitive_of(part);
     const chx_kernel *const *lists[2] = {dev->kernels[part->id], prim ? dev->kernels[prim->id] : NULL};
+    uint64_t fit = CHX_BIT(dtype) | (dtype == CHX_F16 || dtype == CHX_BF16 ? CHX_BIT(CHX_F32) : 0);
     bool found = false;
     for (int l = 0; l < 2; l++)
-      for (int i = 0; lists[l] && lists[l][i]; i++)
-        found |= (lists[l][i]->dtypes_in & CHX_BIT(dtype)) || !(part->dtypes & CHX_BIT(dtype));
+      for (int i = 0; lists[l] && lists[l][i]; i++) found |= (lists[l][i]->dtypes_in & fit) || !(part->dtypes & CHX_BIT(dtype));
     if (!found && !(part->decompose && has_parts(dev, part, dtype, missing))) return *missing = part->name, false;
   }
   return true;

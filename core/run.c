@@ -242,17 +242,29 @@ static enum outcome adapted(chxi_call *c, const chxi_route *r)
   for (int i = 0; i < c->n_in; i++) changed |= c->in[i] != keep[i];
   memcpy(c->in, keep, (size_t)c->n_in * sizeof *keep);
   s->grad_mode = mode;
+  if (o == DONE && changed) c->route = CHX_ROUTE_ADAPTED;
   if (o == DONE && changed) chxi_ledger_add(c->dev, c->op, CHX_ROUTE_ADAPTED, 0, chxi_now_ns() - t0, r->widen ? "its kernel takes f32" : "its kernel takes dense operands on the device");
   return o;
+}
+
+/* Whether the kernel takes the operands as they are. */
+static inline bool as_they_are(const chxi_call *c, const chxi_route *r)
+{
+  if (chxi_unlikely(r->widen || r->flags & CHX_K_CONTIGUOUS)) return false;
+  if (chxi_likely(r->flags & CHX_K_SCALAR_OK)) return true;
+  for (int i = 0; i < c->n_in; i++)
+    if (c->in[i] && !c->in[i]->buf) return false;
+  return true;
 }
 
 bool chxi_run_kernel(chxi_call *c, const chxi_route *first)
 {
   if (chxi_unlikely(c->n_in > CHXI_KERNEL_IN)) return chxi_bad(c, CHX_EARG, "%d operands were given, want at most %d", c->n_in, CHXI_KERNEL_IN);
   chxi_route r = *first;
+  c->route = CHX_ROUTE_KERNEL;
   for (;;) {
     enum outcome o = FAILED;
-    if (chxi_likely(!r.widen && (r.flags & (CHX_K_CONTIGUOUS | CHX_K_SCALAR_OK)) == CHX_K_SCALAR_OK)) {
+    if (chxi_likely(as_they_are(c, &r))) {
       if (outputs(c, &r)) {
         arrange(c);
         o = run(c, &r);

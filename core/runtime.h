@@ -8,7 +8,7 @@
 
 /* ---- threads (mem.c) ------------------------------------------------------------------------------------------ */
 
-#define CHXI_OBJECT_CLASSES 24
+#define CHXI_OBJECT_CLASSES 34 /* the largest: 1 MiB */
 #define CHXI_BINS 160
 
 typedef struct chxi_stream chxi_stream;
@@ -68,7 +68,7 @@ struct chxi_device {
   struct chxi_segment *segments;
   atomic_llong used, used_peak;
   atomic_ullong reserved, limit, allocations, backend_allocations;
-  chxi_stream *idle;
+  chxi_stream *idle, *dead;    /* to be used again; failed, whose buffers still name them */
   chxi_ledger_cell *ledger;    /* [CHXI_N_OPS][8]: by route */
   _Atomic(const char *) reasons[CHXI_N_OPS];
   const chx_kernel ***kernels; /* [CHXI_N_OPS]: its kernels for each operator, ended by NULL; NULL: none */
@@ -99,6 +99,7 @@ struct chxi_stream { /* a (thread, device) pair's queue; never freed, so that a 
 
 /* The calling thread's; NULL without an error for a device without queues. */
 bool chxi_stream_of(chx_scope *s, chxi_device *dev, chxi_stream **out);
+void chxi_stream_retire(chxi_stream *q);                         /* of a thread that is done with it */
 bool chxi_stream_wait(chx_scope *s, chxi_stream *q);             /* until it has done all; reports late errors */
 bool chxi_before_read(chx_scope *s, chxi_stream *q, chxi_buffer *b);   /* orders q after b's last write */
 bool chxi_before_write(chx_scope *s, chxi_stream *q, chxi_buffer *b);  /* and after the reads since */
@@ -147,6 +148,7 @@ uint64_t chxi_now_ns(void);
 chx_status chxi_run(chxi_call *c);           /* apply.c: the path */
 bool chxi_run_kernel(chxi_call *c, const chxi_route *r); /* run.c */
 bool chxi_run_staged(chxi_call *c, const char *reason);  /* fallback.c */
+bool chxi_fill_staged(chx_scope *s, chx_array *y, const chx_array *a); /* likewise: y = a in place, through the host */
 bool chxi_run_composed(chxi_call *c, bool count, const char *reason);
 bool chxi_alloc_outputs(chxi_call *c);
 

@@ -35,16 +35,38 @@ static struct uses uses_of(const chxi_buffer *b)
 
 uint64_t chxi_stream_mark(chxi_stream *q)
 {
-  uint64_t point = q->dev->ops->queue_mark(q->dev->dev, chxi_stream_lock(q));
-  chxi_stream_unlock(q);
+  pthread_mutex_lock(&q->lock);
+  chx_queue *queue = q->q;
+  uint64_t point = queue ? q->dev->ops->queue_mark(q->dev->dev, queue) : UINT64_MAX; /* of a dead one: never good */
+  pthread_mutex_unlock(&q->lock);
   return point;
 }
 
 static chx_status sync_to(chxi_stream *q, uint64_t point)
 {
-  chx_status st = q->dev->ops->queue_sync(q->dev->dev, chxi_stream_lock(q), point, INT64_MAX);
-  chxi_stream_unlock(q);
+  pthread_mutex_lock(&q->lock);
+  chx_queue *queue = q->q;
+  chx_status st = queue ? q->dev->ops->queue_sync(q->dev->dev, queue, point, INT64_MAX) : q->failed;
+  pthread_mutex_unlock(&q->lock);
   return st;
+}
+
+/* A good queue is kept for the next thread; a failed one ends, and what it says of its buffers stays. */
+void chxi_stream_retire(chxi_stream *q)
+{
+  chxi_device *dev = q->dev;
+  if (!q->failed) chxi_stream_wait(NULL, q);
+  chxi_stream **list = q->failed ? &dev->dead : &dev->idle;
+  if (q->failed) {
+    pthread_mutex_lock(&q->lock);
+    dev->ops->queue_free(dev->dev, q->q);
+    q->q = NULL;
+    pthread_mutex_unlock(&q->lock);
+  }
+  pthread_mutex_lock(&dev->lock);
+  q->link = *list;
+  *list = q;
+  pthread_mutex_unlock(&dev->lock);
 }
 
 bool chxi_stream_of(chx_scope *s, chxi_device *dev, chxi_stream **out)
@@ -55,6 +77,10 @@ bool chxi_stream_of(chx_scope *s, chxi_device *dev, chxi_stream **out)
   if (!th) return chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory for a thread's context", dev->spec), false;
   chxi_stream *q = th->streams[dev->id];
   if (chxi_likely(q && !q->failed)) return *out = q, true;
+  if (q) {
+    th->streams[dev->id] = NULL;
+    chxi_stream_retire(q);
+  }
   pthread_mutex_lock(&dev->lock);
   q = dev->idle;
   if (q) dev->idle = q->link;
@@ -124,7 +150,7 @@ static bool order(chx_scope *s, chxi_stream *q, struct chxi_use u)
     chxi_stream *first = q < u.q ? q : u.q, *second = q < u.q ? u.q : q; /* one order of locks for all threads */
     chxi_stream_lock(first);
     chxi_stream_lock(second);
-    st = o->queue_wait(q->dev->dev, q->q, u.q->q, u.point);
+    st = u.q->q ? o->queue_wait(q->dev->dev, q->q, u.q->q, u.point) : CHX_OK;
     chxi_stream_unlock(second);
     chxi_stream_unlock(first);
   }

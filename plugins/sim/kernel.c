@@ -74,8 +74,8 @@ static chx_status translate(struct kernel_job *j, uint32_t i, struct sim_block *
   }
   int64_t offset = (int64_t)(at - j->dev->arena) - (int64_t)b->at;
   if (!empty && (offset + low < 0 || offset + high > (int64_t)b->bytes || high > (int64_t)t->extent))
-    return sim_fail(CHX_EFAILED, "%s: %s %u takes bytes %lld to %lld of an allocation of %llu; its extent is %llu", j->native->op,
-                    where, number, (long long)(offset + low), (long long)(offset + high),
+    return sim_fail(CHX_EFAILED, "%s: %s %u takes bytes %lld to %lld of an allocation of %llu; its extent is %llu",
+                    j->native->op, where, number, (long long)(offset + low), (long long)(offset + high),
                     (unsigned long long)b->bytes, (unsigned long long)t->extent);
   if (!empty && t->buf != j->dev->arena + b->at)
     return sim_fail(CHX_EFAILED, "%s: %s %u names another allocation than the one it is in", j->native->op, where, number);

@@ -50,7 +50,7 @@ static size_t upper(const struct chx_dev *dev, uint64_t at)
 
 /* ---- allocations --------------------------------------------------------------------------------------------------- */
 
-/* A place for `span` bytes of addresses: past the newest allocation, or, once the arena's end is reached, the first gap. */
+/* A place for `span` bytes of addresses: past the newest allocation, or, at the end of the arena, the first gap. */
 static bool find_place(struct chx_dev *dev, uint64_t span, uint64_t *at)
 {
   if (span > ARENA_BYTES) return false;
@@ -107,8 +107,8 @@ chx_status sim_alloc(chx_dev *dev, chx_queue *q, uint64_t bytes, uint32_t kind, 
   uint64_t used = dev->used;
   pthread_mutex_unlock(&dev->lock);
   if (!b)
-    return sim_fail(CHX_ENOMEM, "no memory for %llu bytes, %llu of %llu are in use", (unsigned long long)bytes, (unsigned long long)used,
-                    (unsigned long long)dev->capacity);
+    return sim_fail(CHX_ENOMEM, "no memory for %llu bytes, %llu of %llu are in use", (unsigned long long)bytes,
+                    (unsigned long long)used, (unsigned long long)dev->capacity);
   memset(b->data, 0xff, bytes);
   out->flags = CHX_B_DEVICE;
   out->handle = dev->arena + b->at;
@@ -222,7 +222,7 @@ static chx_status run_copy(struct sim_job *job)
   chx_status st = CHX_OK;
   if (dst && src) memmove(dst, src, c->bytes);
   else
-    st = sim_fail(CHX_EARG, "copy, %s: the %s %llu bytes are not inside a live allocation of this device", directions[c->dir],
+    st = sim_fail(CHX_EARG, "copy, %s: the %s %llu bytes are not in a live allocation of this device", directions[c->dir],
                   dst ? "source's" : "target's", (unsigned long long)c->bytes);
   sim_unpin(c->dev, to);
   sim_unpin(c->dev, from);

@@ -131,7 +131,8 @@ static chx_status device_open(void *state, uint32_t i, chx_dev **out)
     return sim_fail(CHX_EARG, "sim: CHX_SIM_DELAY_US is \"%s\", want microseconds, at most 60000000",
                     option(NULL, "CHX_SIM_DELAY_US"));
   if (!number("CHX_SIM_MEMORY", 1, (uint64_t)1 << 34, &capacity))
-    return sim_fail(CHX_EARG, "sim: CHX_SIM_MEMORY is \"%s\", want bytes, at most 17179869184", option(NULL, "CHX_SIM_MEMORY"));
+    return sim_fail(CHX_EARG, "sim: CHX_SIM_MEMORY is \"%s\", want bytes, at most 17179869184",
+                    option(NULL, "CHX_SIM_MEMORY"));
   if (sim_fault_ops.arm(i, faults))
     return sim_fail(CHX_EARG, "sim: CHX_SIM_FAIL is \"%s\", want a list like alloc:7,copy:3,kernel:12,kernel:12:late", faults);
   sim_fault_ops.delay(i, (uint32_t)delay_us);
