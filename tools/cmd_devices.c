@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT
+ * cmd_devices.c: `chx devices`: the backends and devices there are; for a backend without one, what was tried.
+ */
+#include "cli.h"
+#include "json.h"
+#include <string.h>
+
+typedef struct devices_args { int json; } devices_args;
+
+static const cli_option options[] = {
+  {.name = "json", .type = CLI_FLAG, .offset = offsetof(devices_args, json), .doc = "print one JSON object"},
+  {0},
+};
+
+/* Prints a reason of several lines, or with parts set apart by "; ", one part a line. */
+static void print_reason(const char *text)
+{
+  while (*text) {
+    size_t n = strcspn(text, "\n;");
+    printf("    %.*s\n", (int)n, text);
+    text += n;
+    text += strspn(text, "\n; ");
+  }
+}
+
+static void print_device(const chx_device_state *d)
+{
+  char total[16], left[16], dtypes[128];
+
+  printf("  %-12s %s%s%s\n", d->specifier, d->name ? d->name : "", d->vendor && *d->vendor ? ", " : "",
+         d->vendor ? d->vendor : "");
+  if (d->mem_total)
+    printf("  %-12s memory %s%s%s%s\n", "", cli_bytes(d->mem_total, total), d->mem_free ? ", " : "",
+           d->mem_free ? cli_bytes(d->mem_free, left) : "", d->mem_free ? " free" : "");
+  printf("  %-12s %s%s%s%s\n", "", cli_dtypes(d->dtypes, 1, dtypes), d->is_host ? "; host memory" : "; memory of its own",
+         d->bus_id && *d->bus_id ? "; bus " : "", d->bus_id ? d->bus_id : "");
+}
+
+static void print_all(int n)
+{
+  chx_backend_state b;
+  chx_device_state d;
+
+  for (int i = 0; i < n; i++) {
+    if (chx_backend_at(i, &b) != CHX_OK)
+      continue;
+    printf("%s%s%s%s", b.name, *b.version ? " " : "", b.version, *b.vendor ? ", " : "");
+    printf("%s%s%s\n", b.vendor, *b.path ? ": " : "", b.path);
+    if (b.n_devices == 0)
+      puts("  no device:");
+    if (*b.error)
+      print_reason(b.error);
+    for (int j = 0; j < b.n_devices; j++)
+      if (chx_device_at(i, j, &d) == CHX_OK)
+        print_device(&d);
+  }
+}
+
+static void json_device(json *j, const chx_device_state *d)
+{
+  json_object(j, NULL);
+  json_string(j, "device", d->specifier);
+  json_string(j, "name", d->name ? d->name : "");
+  json_string(j, "vendor", d->vendor ? d->vendor : "");
+  json_string(j, "bus_id", d->bus_id ? d->bus_id : "");
+  json_whole(j, "memory_bytes", (int64_t)d->mem_total);
+  json_whole(j, "memory_free_bytes", (int64_t)d->mem_free);
+  json_array(j, "dtypes");
+  for (int t = 1; t < CHX_DTYPE_END; t++)
+    if (d->dtypes & CHX_BIT(t))
+      json_string(j, NULL, chx_dtype_name(t));
+  json_array_end(j);
+  json_bool(j, "host_memory", d->is_host);
+  json_object_end(j);
+}
+
+static void json_all(int n)
+{
+  json j = json_begin(stdout);
+  chx_backend_state b;
+  chx_device_state d;
+
+  json_object(&j, NULL);
+  json_array(&j, "backends");
+  for (int i = 0; i < n; i++) {
+    if (chx_backend_at(i, &b) != CHX_OK)
+      continue;
+    json_object(&j, NULL);
+    json_string(&j, "name", b.name);
+    json_string(&j, "version", b.version);
+    json_string(&j, "vendor", b.vendor);
+    json_string(&j, "file", b.path);
+    json_string(&j, "error", b.error);
+    json_array(&j, "devices");
+    for (int k = 0; k < b.n_devices; k++)
+      if (chx_device_at(i, k, &d) == CHX_OK)
+        json_device(&j, &d);
+    json_array_end(&j);
+    json_object_end(&j);
+  }
+  json_array_end(&j);
+  json_object_end(&j);
+  json_end(&j);
+}
+
+static int run(const cli_command *c, int argc, char **argv)
+{
+  devices_args a = {0};
+  const char *words[1];
+  int code, n;
+
+  if (cli_parse(c, argc, argv, &a, words, &code) < 0)
+    return code;
+  cli_log(0);
+  n = chx_backend_scan();
+  if (n <= 0)
+    return cli_fail(c, "CHX_PLUGIN_PATH may name folders with chx_NAME.so files, with ':' between them",
+                    "no backend was found, not even native");
+  if (a.json)
+    json_all(n);
+  else
+    print_all(n);
+  return CLI_OK;
+}
+
+const cli_command cmd_devices = {
+  .name = "devices",
+  .words = "",
+  .brief = "the backends and devices there are",
+  .about = "List every backend that can be found, with its file and version, and its devices with their memory; "
+           "for a backend that did not load or has no device, every path tried and the reason.",
+  .options = options,
+  .examples = "  chx devices\n"
+              "  CHX_PLUGIN_PATH=$HOME/plugins chx devices\n"
+              "  chx devices --json\n",
+  .run = run,
+};
