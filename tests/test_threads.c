@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT
+ * test_threads.c: eight threads with a scope each share parameters and a device; fork after use.
+ */
+#include "check.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { THREADS = 8, STEPS = 50 };
+static chx_array *weight, *input;
+static atomic_int failures;
+
+/* Forward and backward against the shared weight; its gradient adds up over all threads. */
+static void *train(void *device)
+{
+  for (int i = 0; i < STEPS; i++) {
+    chx_scope *s = chx_scope_begin(device);
+    chx_array *loss = chx_sum(s, chx_tanh(s, chx_matmul(s, input, weight)), 0, NULL, 0);
+    chx_backward(s, loss);
+    chx_array *g = NULL;
+    chx_array *again = chx_sum(s, chx_mul(s, weight, weight), 0, NULL, 0);
+    chx_grad(s, (const chx_array *[]){again}, 1, (const chx_array *[]){weight}, 1, NULL, 0, 0, &g);
+    chx_item(s, loss);
+    if (chx_scope_error(s)) {
+      note("%s", chx_scope_message(s));
+      failures++;
+    }
+    chx_scope_end(s);
+  }
+  return NULL;
+}
+
+static void together(char *device)
+{
+  pthread_t t[THREADS];
+  chx_scope *s = chx_scope_begin(device);
+  if (chx_scope_error(s)) {
+    skip(3, chx_scope_message(s));
+    chx_scope_end(s);
+    return;
+  }
+  chx_array *x = chx_full(s, CHX_F32, 2, (int64_t[]){16, 32}, 0.01), *w = chx_full(s, CHX_F32, 2, (int64_t[]){32, 8}, 0.02);
+  input = x;
+  weight = w;
+  chx_require_grad(s, w);
+  chx_sync(s);
+  failures = 0;
+  int started = 0;
+  for (int i = 0; i < THREADS; i++) started += pthread_create(&t[i], NULL, train, device) == 0;
+  for (int i = 0; i < started; i++) pthread_join(t[i], NULL);
+  is_int(started, THREADS, "%s: threads started", device);
+  is_int(failures, 0, "%s: steps that failed", device);
+  double one = 16 * 0.01 * (1 - tanh(32 * 0.01 * 0.02) * tanh(32 * 0.01 * 0.02));
+  chx_array *g = chx_grad_of(s, w);
+  double got = chx_item(s, chx_at(s, chx_at(s, g, 0, 0), 0, 0));
+  is_close(got, THREADS * STEPS * one, 1e-3 * THREADS * STEPS * one, "%s: the shared gradient is the sum of all", device);
+  if (chx_scope_error(s)) note("%s", chx_scope_message(s));
+  chx_scope_end(s);
+}
+
+/* In a child: 0 right, 1 wrong, 2 a clear error. */
+static int child(const char *device, chx_array *a)
+{
+  chx_scope *s = chx_scope_begin(device);
+  double v = chx_item(s, chx_sum(s, chx_exp(s, chx_add(s, a, a)), 0, NULL, 0));
+  int rc = chx_scope_error(s) ? (chx_scope_error(s) == CHX_EDEVICE ? 2 : 1) : fabs(v - (1 << 16) * exp(1)) < 1e-3 * v ? 0 : 1;
+  if (rc == 1) note("child: %s, %g", chx_scope_message(s), v);
+  return rc;
+}
+
+static void forked(const char *device, int want)
+{
+  chx_scope *s = chx_scope_begin(device);
+  if (chx_scope_error(s)) {
+    skip(1, chx_scope_message(s));
+    chx_scope_end(s);
+    return;
+  }
+  chx_array *a = chx_full(s, CHX_F64, 1, (int64_t[]){1 << 16}, 0.5);
+  chx_item(s, chx_sum(s, chx_exp(s, a), 0, NULL, 0)); /* the pool and the queues are in use */
+  fflush(stdout);
+  pid_t pid = fork();
+  if (!pid) {
+    alarm(60);
+    _exit(child(device, a));
+  }
+  int status = -1;
+  waitpid(pid, &status, 0);
+  is_int(WIFEXITED(status) ? WEXITSTATUS(status) : -1, want, "%s: a forked child %s", device, want ? "gets a clear error" : "goes on");
+  chx_scope_end(s);
+}
+
+int main(void)
+{
+  together("native:0");
+  together("sim:0");
+  forked("native:0", 0);
+  forked("sim:0", 2);
+  return done_testing();
+}
