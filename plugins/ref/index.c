@@ -57,9 +57,9 @@ static chx_status scatter_add(void *self, const chx_call *c)
   const chx_tensor *x = &c->in[0], *i = &c->in[1], *v = &c->in[2], *z = &c->out[0];
   int axis = (int)((const chx_axis_attr *)c->attr)->axis, is_along = self != NULL;
   int64_t iv[CHX_MAX_RANK] = {0}, jz[CHX_MAX_RANK] = {0};
-  if (!ref_count(z)) return CHX_OK;
   chx_status st = ref_count(v) ? check(is_along ? "scatter_add_along_axis" : "scatter_add", x, i, axis) : CHX_OK;
   if (st) return st;
+  if (!ref_count(z)) return CHX_OK;
   do memmove(ref_at(z, jz), ref_at(x, jz), (size_t)ref_size(z)); while (ref_next(z, jz));
   if (ref_count(v)) do {
       place(z, i, axis, is_along, iv, jz);
