@@ -214,6 +214,8 @@ failed:
   return NULL;
 }
 
+static void bins_flush(chxi_device *dev, chxi_thread *th);
+
 /* ---- what the core calls ---------------------------------------------------------------------------------------- */
 
 static chxi_buffer *slow_new(chx_scope *s, chxi_device *dev, uint64_t bytes)
@@ -230,7 +232,7 @@ static chxi_buffer *slow_new(chx_scope *s, chxi_device *dev, uint64_t bytes)
   if (b && dev->queued) chxi_buffer_forget_uses(b, q);
   if (!b) b = from_backend(dev, bytes, q, &why);
   if (!b && why == CHX_ENOMEM) { /* release what is cached, and try once more */
-    chxi_bins_flush(dev, th);
+    bins_flush(dev, th);
     pthread_mutex_lock(&dev->lock);
     trim_locked(dev);
     b = take_shared(dev, bytes);
@@ -283,7 +285,7 @@ chxi_buffer *chxi_buffer_new(chx_scope *s, chxi_device *dev, uint64_t asked)
   return b;
 }
 
-void chxi_block_free(chxi_buffer *b)
+static void block_free(chxi_buffer *b)
 {
   chxi_device *dev = b->dev;
   chxi_thread *th = chxi_thread_self();
@@ -313,7 +315,7 @@ void chxi_block_free(chxi_buffer *b)
   pthread_mutex_unlock(&dev->lock);
 }
 
-void chxi_bins_flush(chxi_device *dev, chxi_thread *th)
+static void bins_flush(chxi_device *dev, chxi_thread *th)
 {
   chxi_bins *bins = th->bins[dev->id];
   if (!bins) return;
@@ -339,7 +341,7 @@ void chxi_buffer_unref(chxi_buffer *b)
   if (chxi_unlikely(b->shadow != NULL)) chxi_buffer_unref(b->shadow);
   chxi_hook_released(b->dev->spec, b->asked);
   if (chxi_likely(b->segment != NULL)) {
-    chxi_block_free(b);
+    block_free(b);
     return;
   }
   if (b->deleter) b->deleter(b->deleter_ctx);
@@ -357,7 +359,7 @@ void chxi_thread_release_devices(chxi_thread *th)
       th->bins[i]->used_delta = 0;
       atomic_fetch_add(&dev->used, delta);
       atomic_fetch_add(&dev->allocations, th->bins[i]->allocations);
-      chxi_bins_flush(dev, th);
+      bins_flush(dev, th);
       chxi_free(th->bins[i], sizeof *th->bins[i]);
       th->bins[i] = NULL;
     }
@@ -407,7 +409,7 @@ chx_status chx_memory_trim(chx_scope *s, const char *device)
   chxi_device *dev = chxi_ok(s) ? (device ? chxi_device_find(s, device) : s->dev) : NULL;
   chxi_stream *q;
   if (!dev || (dev->queued && (!chxi_stream_of(s, dev, &q) || !chxi_stream_wait(s, q)))) return chx_scope_error(s);
-  if (chxi_self) chxi_bins_flush(dev, chxi_self);
+  if (chxi_self) bins_flush(dev, chxi_self);
   pthread_mutex_lock(&dev->lock);
   trim_locked(dev);
   pthread_mutex_unlock(&dev->lock);

@@ -131,15 +131,6 @@ static bool good_given(chxi_call *c, int o, bool recorded)
   return true;
 }
 
-bool chxi_alloc_outputs(chxi_call *c)
-{
-  for (int o = 0; o < c->n_out; o++) {
-    c->y[o] = c->given[o];
-    if (!c->y[o] && !(c->y[o] = chxi_array_new(c->s, c->dev, c->out[o].dtype, c->out[o].ndim, c->out[o].shape))) return false;
-  }
-  return true;
-}
-
 /* Puts results that were made elsewhere into the outputs that the caller gave. */
 static bool deliver(chxi_call *c)
 {
@@ -221,11 +212,11 @@ static bool run_routed(chxi_call *c)
   if (chxi_likely(r->kind == CHX_ROUTE_KERNEL)) return chxi_run_kernel(c, r);
   if (r->kind == CHX_ROUTE_COMPOSED) return chxi_run_composed(c, true, r->reason);
   if (r->kind == CHX_ROUTE_STAGED || r->kind == CHX_ROUTE_MAPPED) return chxi_run_staged(c, r->reason);
-  return chxi_bad(c, CHX_EUNSUPPORTED, "no kernel for %s on %s (%s), want another dtype or device", chx_dtype_name(c->in[0] ? c->in[0]->dtype : c->out[0].dtype),
+  return chxi_bad(c, CHX_EUNSUPPORTED, "no kernel for %s on %s (%s), want another dtype or device", chx_dtype_name(chxi_call_dtype(c)),
                   c->dev->spec, r->reason ? r->reason : "and no decomposition");
 }
 
-chx_status chxi_run(chxi_call *c)
+static chx_status run(chxi_call *c)
 {
   const chx_op *op = c->op;
   chx_scope *s = c->s;
@@ -280,7 +271,7 @@ chx_status chx_apply(chx_scope *s, const chx_op *op, const chx_array *const *in,
   c.n_out = op->n_out;
   for (int o = 0; o < c.n_out; o++) c.given[o] = o < n_out ? out[o] : NULL;
   s->depth++;
-  bool done = operands(&c, in, n_in) && attributes(&c, attr) && op->infer(&c) && chxi_run(&c) == CHX_OK;
+  bool done = operands(&c, in, n_in) && attributes(&c, attr) && op->infer(&c) && run(&c) == CHX_OK;
   s->depth--;
   if (chxi_unlikely(!done)) {
     chx_scope_rewind(s, mark, NULL);

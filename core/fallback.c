@@ -53,7 +53,7 @@ bool chxi_run_staged(chxi_call *c, const char *reason)
   if (!native) return false;
   if (s->policy == CHX_FALLBACK_DENY)
     return chxi_bad(c, CHX_EUNSUPPORTED, "%s has no kernel for %s (%s) and fallback is denied, want a device that has one or the policy allow",
-                    dev->spec, chx_dtype_name(c->in[0] ? c->in[0]->dtype : c->out[0].dtype), reason ? reason : "the route is forced");
+                    dev->spec, chx_dtype_name(chxi_call_dtype(c)), reason ? reason : "the route is forced");
   if (s->policy == CHX_FALLBACK_WARN)
     chxi_log(1, "%s: %s falls back to native (%s)", dev->spec, c->op->name, reason ? reason : "the route is forced");
   uint64_t t0 = chxi_now_ns(), bytes = 0;

@@ -279,15 +279,7 @@ struct chx_node {
   const bool *need;       /* per input: whether its gradient is wanted */
 };
 
-/* Zeros with an input's or output's shape and dtype; for gradients, which run with the node's device as the scope's. */
-static inline chx_array *chxi_zeros_of(chx_scope *s, const chxi_meta *m) { return chx_zeros(s, m->dtype, m->ndim, m->shape); }
-
 /* ---- devices (device.c, plugin.c), queues (stream.c), routes (route.c), fallback (fallback.c) ----------------------------- */
-
-typedef struct chxi_kernel { /* a plugin's kernel for one operator, as the route found it */
-  const chx_kernel *k;
-  uint32_t attr_size, flags;
-} chxi_kernel;
 
 chxi_device *chxi_device_find(chx_scope *s, const char *specifier); /* NULL: the error names those there are */
 chxi_device *chxi_native(chx_scope *s);                             /* native:0 */

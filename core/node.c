@@ -134,7 +134,7 @@ void chxi_node_spend(chxi_node *n, uint64_t mask)
   if (!(atomic_load(&n->mask) & ~spent)) drop_saved(n);
 }
 
-void chxi_node_cut(chxi_node *n)
+static void node_cut(chxi_node *n)
 {
   drop_saved(n);
   n->op = NULL;
@@ -402,7 +402,7 @@ chx_status chx_unchain_backward(chx_scope *s, const chx_array *a)
       }
       chxi_node_unref(p);
     }
-    chxi_node_cut(n);
+    node_cut(n);
     chxi_node_unref(n);
   }
   return CHX_OK;

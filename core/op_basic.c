@@ -69,6 +69,14 @@ chx_status chx_copy_into(chx_scope *s, chx_array *out, const chx_array *a)
 {
   if (!chxi_named(s, "copy_into", out) || !chxi_named(s, "copy_into", a)) return chx_scope_error(s);
   if (!out->buf) return chx_scope_fail(s, CHX_EARG, "copy_into: the output is a scalar, want an array on a device");
+  int lead = a->t.ndim - out->t.ndim; /* further axes of length 1, which are dropped, as NumPy does */
+  bool same = chxi_same_shape(a->t.ndim, a->shape, out->t.ndim, out->shape), fits = true;
+  for (int i = 0; !same && i < a->t.ndim; i++) fits = fits && (a->shape[i] == 1 || (i >= lead && a->shape[i] == out->shape[i - lead]));
+  if (!fits) {
+    char t1[128], t2[128];
+    return chx_scope_fail(s, CHX_ESHAPE, "copy_into: shape is %s, want one that broadcasts to %s", chxi_shape_text(t1, a->t.ndim, a->shape),
+                          chxi_shape_text(t2, out->t.ndim, out->shape));
+  }
   size_t mark = s->n;
   chxi_device *home = s->dev;
   chx_cast_attr p = CHX_ATTR(cast);
@@ -76,13 +84,8 @@ chx_status chx_copy_into(chx_scope *s, chx_array *out, const chx_array *a)
   s->depth++;
   s->dev = out->buf->dev;
   if (a->buf && a->buf->dev != out->buf->dev) a = chx_to(s, a, out->buf->dev->spec);
-  if (a && !chxi_same_shape(a->t.ndim, a->shape, out->t.ndim, out->shape)) {
-    int64_t n = 1; /* leading axes of length 1 go, as NumPy does */
-    int lead = a->t.ndim - out->t.ndim;
-    for (int i = 0; i < lead; i++) n *= a->shape[i];
-    if (lead > 0 && n == 1) a = chx_reshape(s, a, out->t.ndim, a->shape + lead);
-    if (a) a = chx_broadcast_to(s, a, out->t.ndim, out->shape);
-  }
+  if (a && lead > 0) a = chx_reshape(s, a, out->t.ndim, a->shape + lead);
+  if (a && !same) a = chx_broadcast_to(s, a, out->t.ndim, out->shape);
   chx_array *y = out;
   if (a) chx_apply(s, &chxi_op_cast, &a, 1, &p, &y, 1);
   s->dev = home;

@@ -123,7 +123,7 @@ chx_array *chx_expand_dims(chx_scope *s, const chx_array *x, int axis)
   int64_t shape[CHX_MAX_RANK];
   int n = x->t.ndim + 1, at = axis < 0 ? axis + n : axis;
   if (at < 0 || at >= n || n > CHX_MAX_RANK) {
-    chx_scope_fail(s, CHX_EARG, "expand_dims: axis %d is out of range for a result of rank %d, want rank at most %d", axis, n, CHX_MAX_RANK);
+    chx_scope_fail(s, CHX_EARG, "expand_dims: axis is %d, want %d to %d and a result of rank at most %d", axis, -n, n - 1, CHX_MAX_RANK);
     return NULL;
   }
   for (int i = 0; i < n; i++) shape[i] = i < at ? x->shape[i] : i == at ? 1 : x->shape[i - 1];

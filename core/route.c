@@ -140,7 +140,7 @@ static bool has_parts(chxi_device *dev, const chx_op *op, int dtype, const char 
   return true;
 }
 
-chxi_route chxi_route_resolve(chxi_device *dev, const chx_op *op, int n_in, const uint8_t *dtypes, const int *ranks, const void *attr,
+static chxi_route resolve(chxi_device *dev, const chx_op *op, int n_in, const uint8_t *dtypes, const int *ranks, const void *attr,
                               int out_dtype, const chx_kernel *after, char *reason, size_t size)
 {
   chxi_route r = {.kind = CHX_ROUTE_NONE};
@@ -148,7 +148,7 @@ chxi_route chxi_route_resolve(chxi_device *dev, const chx_op *op, int n_in, cons
   const chx_op *prim = primitive_of(op);
   int f = atomic_load(&forced[op->id]);
   bool native = dev == atomic_load(&chxi_native_device);
-  if (native && f == FORCE_STAGED) f = FREE; /* that is where staging leads */
+  if ((native && f == FORCE_STAGED) || (f == FORCE_COMPOSED && !op->decompose)) f = FREE; /* there is no such way */
   if (reason && size) *reason = 0;
   if (f == FREE || f == FORCE_KERNEL || f == NO_COMPOSED) {
     uint8_t wide[CHX_MAX_OPERANDS];
@@ -216,7 +216,7 @@ chxi_route chxi_route_next(chxi_call *c, const chx_kernel *after)
   uint8_t dtypes[CHX_MAX_OPERANDS];
   int ranks[CHX_MAX_OPERANDS];
   signature(c, dtypes, ranks);
-  return chxi_route_resolve(c->dev, c->op, c->n_in, dtypes, ranks, c->attr, c->out[0].dtype, after, NULL, 0);
+  return resolve(c->dev, c->op, c->n_in, dtypes, ranks, c->attr, c->out[0].dtype, after, NULL, 0);
 }
 
 /* ---- the cache ----------------------------------------------------------------------------------------------------------- */
@@ -317,7 +317,7 @@ int chx_explain(chx_scope *s, const chx_op *op, const char *device, int dtype, c
     dtypes[i] = (uint8_t)(index ? CHX_I64 : op->klass == 'W' && !i ? CHX_BOOL : dtype);
     ranks[i] = 2;
   }
-  chxi_route r = chxi_route_resolve(dev, op, op->n_in, dtypes, ranks, NULL, 0, NULL, reason, size);
+  chxi_route r = resolve(dev, op, op->n_in, dtypes, ranks, NULL, 0, NULL, reason, size);
   if (r.kind == CHX_ROUTE_KERNEL && r.widen) return CHX_ROUTE_ADAPTED;
   return r.kind;
 }

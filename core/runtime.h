@@ -115,16 +115,10 @@ extern int chxi_sync_always;                                     /* CHX_SYNC=1 *
 /* ---- memory between devices (transfer.c) --------------------------------------------------------------------------- */
 
 bool chxi_on_device(chx_scope *s, chxi_buffer *b); /* makes the device's bytes valid */
-bool chxi_on_host(chx_scope *s, chxi_buffer *b);   /* makes the shadow and its bytes valid; waits */
 bool chxi_upload(chx_scope *s, chxi_buffer *b, uint64_t offset, const void *src, uint64_t bytes);
 bool chxi_download(chx_scope *s, chxi_buffer *b, uint64_t offset, void *dst, uint64_t bytes);
 chx_array *chxi_shadow_view(chx_scope *s, const chx_array *a); /* a on native:0, over its buffer's shadow */
 chx_array *chxi_dense(chx_scope *s, const chx_array *a);       /* a itself if dense, else a copy; not recorded */
-
-/* ---- the allocator (alloc.c) ------------------------------------------------------------------------------------------ */
-
-void chxi_block_free(chxi_buffer *b);
-void chxi_bins_flush(chxi_device *dev, chxi_thread *th);
 
 /* ---- routes (route.c), the ledger (ledger.c) ------------------------------------------------------------------------------ */
 
@@ -139,18 +133,16 @@ struct chxi_route {
 
 const chxi_route *chxi_route_find(chxi_call *c);                         /* valid until the thread's next call */
 chxi_route chxi_route_next(chxi_call *c, const chx_kernel *after);      /* without the cache; after: a kernel that declined */
-chxi_route chxi_route_resolve(chxi_device *dev, const chx_op *op, int n_in, const uint8_t *dtypes, const int *ranks, const void *attr,
-                              int out_dtype, const chx_kernel *after, char *reason, size_t size);
 extern atomic_uint chxi_route_epoch;
 void chxi_ledger_add(chxi_device *dev, const chx_op *op, int route, uint64_t bytes, uint64_t ns, const char *reason);
 uint64_t chxi_now_ns(void);
 
-chx_status chxi_run(chxi_call *c);           /* apply.c: the path */
+/* The dtype that messages about c name. */
+static inline int chxi_call_dtype(const chxi_call *c) { return c->n_in && c->in[0] ? c->in[0]->dtype : c->out[0].dtype; }
 bool chxi_run_kernel(chxi_call *c, const chxi_route *r); /* run.c */
 bool chxi_run_staged(chxi_call *c, const char *reason);  /* fallback.c */
 bool chxi_fill_staged(chx_scope *s, chx_array *y, const chx_array *a); /* likewise: y = a in place, through the host */
 bool chxi_run_composed(chxi_call *c, bool count, const char *reason);
-bool chxi_alloc_outputs(chxi_call *c);
 
 /* ---- plans (plan.c) --------------------------------------------------------------------------------------------------------- */
 
@@ -188,7 +180,6 @@ struct chxi_node {
 bool chxi_record(chxi_call *c, uint64_t mask);  /* makes the node of c and hangs c->y on it */
 void chxi_node_unref(chxi_node *n);
 void chxi_node_spend(chxi_node *n, uint64_t mask); /* drops its saved values once no graph needs them */
-void chxi_node_cut(chxi_node *n);                  /* forgets its parents and values */
 static inline bool chxi_is_leaf(const chxi_node *n, int id) { return !n->op || n->leaf >> id & 1; }
 bool chxi_good_id(chx_scope *s, const char *what, chx_backprop_id id); /* else the error is in s */
 /* Adds to a leaf's gradient; in place where `in_place` allows it and nobody else sees the old one. */

@@ -72,7 +72,7 @@ bool chxi_on_device(chx_scope *s, chxi_buffer *b)
   return ordered && !st;
 }
 
-bool chxi_on_host(chx_scope *s, chxi_buffer *b)
+static bool on_host(chx_scope *s, chxi_buffer *b)
 {
   if (atomic_load_explicit(&b->valid, memory_order_acquire) & CHXI_ON_HOST) return true;
   chxi_device *native = chxi_native(s);
@@ -91,7 +91,7 @@ bool chxi_on_host(chx_scope *s, chxi_buffer *b)
 chx_array *chxi_shadow_view(chx_scope *s, const chx_array *a)
 {
   if (!a->buf || a->buf->dev->host) return chxi_array_view(s, a, a->dtype, a->t.ndim, a->shape, a->strides, 0);
-  if (!chxi_on_host(s, a->buf)) return NULL;
+  if (!on_host(s, a->buf)) return NULL;
   chx_array *v = chxi_array_view(s, a, a->dtype, a->t.ndim, a->shape, a->strides, 0);
   if (!v) return NULL;
   chxi_buffer *b = a->buf;
@@ -128,7 +128,7 @@ static bool across(chx_scope *s, const chx_array *a, chx_array *y)
   uint64_t offset = d->t.byte_offset - from->offset;
   if (from->host) return chxi_upload(s, y->buf, y->t.byte_offset - y->buf->offset, from->host + offset, bytes);
   if (y->buf->host) return chxi_download(s, from, offset, y->buf->host + (y->t.byte_offset - y->buf->offset), bytes);
-  return chxi_on_host(s, from) && chxi_upload(s, y->buf, y->t.byte_offset - y->buf->offset, from->shadow->host + offset, bytes);
+  return on_host(s, from) && chxi_upload(s, y->buf, y->t.byte_offset - y->buf->offset, from->shadow->host + offset, bytes);
 }
 
 /* y = a on the scope's device, dense; for the operator to_device. */

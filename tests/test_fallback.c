@@ -81,6 +81,9 @@ static void agreement(void)
   chx_scope_set_fallback(s, CHX_FALLBACK_DENY);
   chx_tanh(s, chx_ones(s, CHX_F32, 1, (int64_t[]){4}));
   ok(chx_scope_error(s) == CHX_EUNSUPPORTED && strstr(chx_scope_message(s), "tanh"), "deny: %s", chx_scope_message(s));
+  chx_scope_clear(s);
+  chx_uniform(s, CHX_F64, 1, (int64_t[]){4}, 0, 1);
+  ok(strstr(chx_scope_message(s), "uniform") && strstr(chx_scope_message(s), "f64"), "deny, without operands: %s", chx_scope_message(s));
   chx_scope_end(s);
 }
 

@@ -7,8 +7,11 @@
  */
 #include "half.h"
 #include "iter.h"
+#if defined __SSE2__
+#include <emmintrin.h>
+#endif
 
-enum { BLOCK = 512, LINE = 64, GRAIN_BYTES = 4 * NAT_GRAIN };
+enum { BLOCK = 512, LINE = 64, GRAIN_BYTES = 4 * NAT_GRAIN, SIDE = 16 };
 
 /* ---- one dense block from dtype to dtype -------------------------------------------------------------------- */
 
@@ -165,55 +168,79 @@ static void run_range(int64_t begin, int64_t end, void *ctx)
   for (int64_t n; (n = nat_walk_next(&w)) != 0;) nat_move(n, j->size_out, w.p[0], w.step[0], w.p[1], w.step[1]);
 }
 
-/* d[i * ds + k] = s[k * ss + i] for i < rows, k < cols, in elements: ds and ss apart. A tile is a cache line wide and
- * goes through a buffer, for lines whose distance is a power of 2 displace each other in the cache. */
-#define TILE(type) \
+/* line[k] = buffer[k][i], for all i of a tile: each line of the output is written whole. */
+#define LINES(type) \
+  for (int i = 0; i < N; i++) { \
+    type line[N]; \
+    for (int k = 0; k < N; k++) line[k] = buffer[k][i]; \
+    memcpy(d + i * ds, line, LINE); \
+  }
+#if defined __SSE2__
+#define LINES_uint32_t \
+  for (int i = 0; i < N; i += 4) \
+    for (int k = 0; k < N; k += 4) { \
+      __m128 r0 = _mm_loadu_ps((float *)&buffer[k][i]), r1 = _mm_loadu_ps((float *)&buffer[k + 1][i]); \
+      __m128 r2 = _mm_loadu_ps((float *)&buffer[k + 2][i]), r3 = _mm_loadu_ps((float *)&buffer[k + 3][i]); \
+      char *to = d + i * ds + k * 4; \
+      _MM_TRANSPOSE4_PS(r0, r1, r2, r3); \
+      _mm_storeu_ps((float *)(void *)to, r0); \
+      _mm_storeu_ps((float *)(void *)(to + ds), r1); \
+      _mm_storeu_ps((float *)(void *)(to + 2 * ds), r2); \
+      _mm_storeu_ps((float *)(void *)(to + 3 * ds), r3); \
+    }
+#else
+#define LINES_uint32_t LINES(uint32_t)
+#endif
+
+/* d[i * ds + k] = s[k * ss + i] for i < rows, k < cols; ds and ss in bytes. A tile is a cache line wide and goes
+ * through a buffer, for lines whose distance is a power of 2 displace each other in the cache. */
+#define TILE(type, lines) \
   static void tile_##type(int64_t rows, int64_t cols, char *d, int64_t ds, const char *s, int64_t ss) \
   { \
     enum { N = LINE / (int)sizeof(type) }; \
     type buffer[N][N]; \
     if (rows == N && cols == N) { \
       for (int k = 0; k < N; k++) memcpy(buffer[k], s + k * ss, LINE); \
-      for (int i = 0; i < N; i++) { \
-        type line[N]; \
-        for (int k = 0; k < N; k++) line[k] = buffer[k][i]; \
-        memcpy(d + i * ds, line, LINE); \
-      } \
+      lines \
       return; \
     } \
     for (int64_t i = 0; i < rows; i++) \
       for (int64_t k = 0; k < cols; k++) memcpy(d + i * ds + k * (int64_t)sizeof(type), s + k * ss + i * (int64_t)sizeof(type), sizeof(type)); \
   }
-TILE(uint8_t)
-TILE(uint16_t)
-TILE(uint32_t)
-TILE(uint64_t)
-TILE(nat_16)
+TILE(uint8_t, LINES(uint8_t))
+TILE(uint16_t, LINES(uint16_t))
+TILE(uint32_t, LINES_uint32_t)
+TILE(uint64_t, LINES(uint64_t))
+TILE(nat_16, LINES(nat_16))
 
-/* Strips: the rows of one tile along axis `tiled`, over the whole of the last axis; all other axes are outside. */
+/* Units of work: SIDE tiles along axis `tiled`, over the whole of the last axis, whose tiles are taken SIDE by SIDE so
+ * that the lines and pages of both arrays are near for the next one; all other axes are outside. */
 static void tile_range(int64_t begin, int64_t end, void *ctx)
 {
   const job *j = ctx;
   const nat_walk *w = &j->w;
   const int in = w->rank - 1, t = j->tiled;
-  const int64_t size = j->size_out, edge = LINE / size, strips = (w->dim[t] + edge - 1) / edge;
+  const int64_t size = j->size_out, edge = LINE / size, side = SIDE * edge, strips = (w->dim[t] + side - 1) / side;
+  const int64_t ds = w->stride[0][t], ss = w->stride[1][in], cols = w->dim[in];
   void (*tile)(int64_t, int64_t, char *, int64_t, const char *, int64_t) =
     size == 1 ? tile_uint8_t : size == 2 ? tile_uint16_t : size == 4 ? tile_uint32_t : size == 8 ? tile_uint64_t : tile_nat_16;
 
   for (int64_t unit = begin; unit < end; unit++) {
-    int64_t rest = unit / strips, row = unit % strips * edge;
-    char *d = w->base[0] + row * w->stride[0][t];
-    const char *s = w->base[1] + row * size;
+    int64_t rest = unit / strips;
+    const int64_t first = unit % strips * side, last = first + side < w->dim[t] ? first + side : w->dim[t];
+    char *d = w->base[0];
+    const char *s = w->base[1];
     for (int k = in - 1; k >= 0; k--) {
       if (k == t) continue;
       d += rest % w->dim[k] * w->stride[0][k];
       s += rest % w->dim[k] * w->stride[1][k];
       rest /= w->dim[k];
     }
-    const int64_t rows = w->dim[t] - row < edge ? w->dim[t] - row : edge;
-    for (int64_t col = 0; col < w->dim[in]; col += edge)
-      tile(rows, w->dim[in] - col < edge ? w->dim[in] - col : edge, d + col * size, w->stride[0][t], s + col * w->stride[1][in],
-           w->stride[1][in]);
+    for (int64_t c0 = 0; c0 < cols; c0 += side)
+      for (int64_t c = c0; c < cols && c < c0 + side; c += edge)
+        for (int64_t r = first; r < last; r += edge)
+          tile(last - r < edge ? last - r : edge, cols - c < edge ? cols - c : edge, d + r * ds + c * size, ds,
+               s + c * ss + r * size, ss);
   }
 }
 
@@ -271,8 +298,8 @@ static chx_status run(void *self, const chx_call *c)
   if (from != to) nat_parallel(n, NAT_GRAIN, cast_range, &j);
   else if (j.dense_in && j.dense_out) nat_parallel(n, grain, dense_range, &j);
   else if ((j.tiled = tiled_axis(&j)) >= 0) {
-    const int64_t edge = LINE / size, in = j.w.dim[j.w.rank - 1], rows = j.w.dim[j.tiled];
-    const int64_t units = n / in / rows * ((rows + edge - 1) / edge), cost = in * edge;
+    const int64_t side = SIDE * LINE / size, in = j.w.dim[j.w.rank - 1], rows = j.w.dim[j.tiled];
+    const int64_t units = n / in / rows * ((rows + side - 1) / side), cost = in * (rows < side ? rows : side);
     nat_parallel(units, cost >= grain ? 1 : grain / cost, tile_range, &j);
   } else nat_parallel(n, grain, run_range, &j);
   return CHX_OK;

@@ -9,7 +9,7 @@
 #include "half.h"
 #include "loops.h"
 
-enum { STACK = 16384, MAX_IN = NAT_WALK_OPS - 1, MAX_PLACES = MAX_IN + CHX_MAP_STEPS + 1, OUT_PLACE = 255, SHORT_RUN = 48 };
+enum { STACK = 16384, MAX_IN = NAT_WALK_OPS - 1, MAX_PLACES = MAX_IN + CHX_MAP_STEPS + 1, OUT_PLACE = 255, SHORT_RUN = 48, CUT_FROM = 4096 };
 
 int NAT(nat_program_add)(nat_program *p, const nat_row *row, const uint8_t *in, const int *dtypes)
 {
@@ -125,6 +125,23 @@ static void run_range(int64_t begin, int64_t end, void *ctx)
   const nat_instr *s = &j->p->step[0];
   nat_walk w = j->w;
 
+  if (w.rank == 2 && end - begin == w.n) { /* as a bias added to each row: no bookkeeping */
+    const char *in[3] = {NULL, NULL, NULL};
+    int64_t row[3] = {0, 0, 0};
+    char *out = w.base[0];
+    int scalars = 0;
+    for (int k = 0; k < s->n_in; k++) {
+      const int from = 1 + s->in[k];
+      in[k] = w.base[from];
+      row[k] = w.stride[from][0];
+      scalars |= (w.step[from] == 0) << k;
+    }
+    for (int64_t r = w.dim[0]; r > 0; r--, out += w.stride[0][0]) {
+      s->fn(w.dim[1], in[0], in[1], in[2], out, scalars);
+      for (int k = 0; k < s->n_in; k++) in[k] += row[k];
+    }
+    return;
+  }
   nat_walk_seek(&w, begin, end);
   for (int64_t n; (n = nat_walk_next(&w)) != 0;) {
     const void *in[3] = {NULL, NULL, NULL};
@@ -143,6 +160,42 @@ static int has_long_runs(const job *j)
   if (j->p->n_steps != 1 || w->dim[w->rank - 1] < SHORT_RUN || w->step[0] != j->size[0]) return 0;
   for (int k = 0; k < w->n_op; k++)
     if (nat_is_half(j->dtype[k]) || (w->step[k] != j->size[k] && w->step[k] != 0)) return 0;
+  return 1;
+}
+
+/* An operand that is dense along another axis than the rest, a transposed one, is read one element per cache line by
+ * the natural order. So the last axis is cut into pieces of a cache line, which come before that other axis: what a
+ * line holds is then used before the line is gone. The rest of a last axis that is no multiple becomes *tail. */
+static int cut_last_axis(job *j, nat_walk *tail)
+{
+  nat_walk *w = &j->w;
+  const int in = w->rank - 1;
+  int t = -1, edge = 0;
+
+  for (int k = 0; k < w->n_op; k++)
+    if (!j->scalar[k] && w->step[k] != j->size[k] && w->step[k] != 0)
+      for (int d = 0; d < in; d++)
+        if (w->stride[k][d] == j->size[k]) {
+          t = t < 0 || d < t ? d : t;
+          edge = 64 / (int)j->size[k];
+        }
+  if (t < 0 || w->rank == CHX_MAX_RANK || w->dim[in] < 2 * edge || w->n < CUT_FROM) return 0;
+
+  *tail = *w;
+  tail->dim[in] = w->dim[in] % edge;
+  tail->n = w->n / w->dim[in] * tail->dim[in];
+  for (int k = 0; k < w->n_op; k++) tail->base[k] += (w->dim[in] - tail->dim[in]) * w->step[k];
+
+  w->n -= tail->n;
+  const int64_t pieces = w->dim[in] / edge;
+  for (int d = in; d >= t; d--) w->dim[d + 1] = w->dim[d];
+  w->dim[in + 1] = edge;
+  w->dim[t] = pieces;
+  for (int k = 0; k < w->n_op; k++) {
+    for (int d = in; d >= t; d--) w->stride[k][d + 1] = w->stride[k][d];
+    w->stride[k][t] = w->step[k] * edge;
+  }
+  w->rank++;
   return 1;
 }
 
@@ -185,18 +238,23 @@ chx_status NAT(nat_program_run)(nat_program *p, const chx_call *c)
   for (int k = 0; k <= p->n_in; k++) {
     j.dtype[k] = (uint8_t)nat_dtype(t[k]);
     j.size[k] = nat_size(t[k]);
-    j.direct[k] = (uint8_t)nat_walk_is_dense(&j.w, k, j.size[k]);
     j.scalar[k] = (uint8_t)(k > 0 && nat_walk_is_scalar(&j.w, k));
     if (j.scalar[k] && nat_is_half(j.dtype[k])) widen(j.dtype[k], 1, j.w.base[k], &j.widened[k]);
   }
   const int64_t grain = NAT_GRAIN / p->cost > 1024 ? NAT_GRAIN / p->cost : 1024;
-  if (has_long_runs(&j)) nat_parallel(j.w.n, grain, run_range, &j);
-  else {
+  if (has_long_runs(&j)) {
+    nat_parallel(j.w.n, grain, run_range, &j);
+    return CHX_OK;
+  }
+  nat_walk tail;
+  for (int more = cut_last_axis(&j, &tail);; more = 0) {
+    for (int k = 0; k <= p->n_in; k++) j.direct[k] = (uint8_t)nat_walk_is_dense(&j.w, k, j.size[k]);
     j.block = STACK / 8 / assign_places(p, &j) & ~15;
     if (j.block > 512) j.block = 512;
     nat_parallel(j.w.n, grain, block_range, &j);
+    if (!more || tail.n == 0) return CHX_OK;
+    j.w = tail;
   }
-  return CHX_OK;
 }
 
 /* ---- map ------------------------------------------------------------------------------------------------------ */

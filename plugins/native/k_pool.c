@@ -20,17 +20,29 @@ typedef struct pool {
 
 typedef struct window { int64_t from[3], to[3]; } window;
 
+/* The part of output o's window on axis d. */
+static inline int64_t cut(const pool *v, int d, int64_t o, window *w)
+{
+  const int64_t a = o * v->stride[d] - v->pad[d], b = a + v->ker[d];
+  w->from[d] = a < 0 ? 0 : a;
+  w->to[d] = b > v->in[d] ? v->in[d] : b;
+  return 1;
+}
+
 static inline window window_at(const pool *v, int64_t p)
 {
-  const int64_t o[3] = {p / v->out[2] / v->out[1], p / v->out[2] % v->out[1], p % v->out[2]};
   window w;
-  for (int d = 0; d < 3; d++) {
-    const int64_t a = o[d] * v->stride[d] - v->pad[d], b = a + v->ker[d];
-    w.from[d] = a < 0 ? 0 : a;
-    w.to[d] = b > v->in[d] ? v->in[d] : b;
-  }
+  cut(v, 0, p / v->out[2] / v->out[1], &w);
+  cut(v, 1, p / v->out[2] % v->out[1], &w);
+  cut(v, 2, p % v->out[2], &w);
   return w;
 }
+
+/* For all places p of y in order, with window w. */
+#define EACH_WINDOW(v, w, p)                                                            \
+  for (int64_t o0 = 0, p = 0; o0 < (v)->out[0] && cut(v, 0, o0, &(w)); o0++)            \
+    for (int64_t o1 = 0; o1 < (v)->out[1] && cut(v, 1, o1, &(w)); o1++)                 \
+      for (int64_t o2 = 0; o2 < (v)->out[2] && cut(v, 2, o2, &(w)); o2++, p++)
 
 /* What a window's sum is divided by. */
 static inline int64_t share(const pool *v, const window *w)
@@ -118,8 +130,8 @@ static inline int64_t share(const pool *v, const window *w)
     const pool *v = ctx;                                                                                           \
     for (int64_t t = begin; t < end; t++) {                                                                        \
       const T *x = (const T *)v->x + t * v->h;                                                                     \
-      for (int64_t p = 0; p < v->p; p++) {                                                                         \
-        const window w = window_at(v, p);                                                                          \
+      window w;                                                                                                    \
+      EACH_WINDOW(v, w, p) {                                                                                       \
         T sum = 0;                                                                                                 \
         for (int64_t h0 = w.from[0]; h0 < w.to[0]; h0++)                                                           \
           for (int64_t h1 = w.from[1]; h1 < w.to[1]; h1++)                                                         \
@@ -153,8 +165,8 @@ static inline int64_t share(const pool *v, const window *w)
     for (int64_t t = begin; t < end; t++) {                                                                        \
       T *gx = (T *)v->y + t * v->h;                                                                                \
       memset(gx, 0, (size_t)v->h * sizeof(T));                                                                     \
-      for (int64_t p = 0; p < v->p; p++) {                                                                         \
-        const window w = window_at(v, p);                                                                          \
+      window w;                                                                                                    \
+      EACH_WINDOW(v, w, p) {                                                                                       \
         const T g = ((const T *)v->x)[t * v->p + p] / (T)share(v, &w);                                             \
         for (int64_t h0 = w.from[0]; h0 < w.to[0]; h0++)                                                           \
           for (int64_t h1 = w.from[1]; h1 < w.to[1]; h1++)                                                         \

@@ -141,7 +141,6 @@ static void make_job(job *j, const chx_tensor *x, const chx_tensor *y, const chx
   j->acc_size = j->half ? 4 : j->size;
   j->type = &types[j->dtype];
   j->m = j->red.n;
-  j->mean = 0;
   j->tree = CHX_FLOATS >> j->dtype & 1;
   const int in = j->kept.rank - 1;
   const int64_t cols = j->kept.dim[in];
@@ -431,6 +430,21 @@ static void fill_empty(job *j, uint32_t kind)
   }
 }
 
+/* All of a small dense array, which needs no plan. */
+static int few_dense(job *j, const chx_call *c, const chx_reduce_attr *a)
+{
+  const chx_tensor *x = c->in;
+  value v;
+
+  if (!(x->flags & CHX_T_CONTIGUOUS) || a->axes.n != x->ndim || j->dtype == CHX_F16 || j->dtype == CHX_BF16) return 0;
+  j->m = nat_count(x);
+  if (j->m == 0 || j->m > DENSE_BLOCK) return 0;
+  j->op.run(j->m, nat_data(x), &v);
+  j->size = nat_size(x);
+  finish(j, 1, &v, nat_data(c->out), 0);
+  return 1;
+}
+
 static chx_status reduce(void *self, const chx_call *c)
 {
   const chx_reduce_attr *a = c->attr;
@@ -441,13 +455,15 @@ static chx_status reduce(void *self, const chx_call *c)
   (void)self;
 
   if (a->kind < CHX_REDUCE_SUM || a->kind > CHX_REDUCE_MEAN) return CHX_DECLINED;
-  make_job(&j, c->in, c->out, &a->axes);
+  j.dtype = nat_dtype(c->in);
   j.mean = a->kind == CHX_REDUCE_MEAN;
   if (j.mean && !(CHX_FLOATS >> j.dtype & 1)) return CHX_DECLINED;
   int k = op_of[a->kind];
   if (j.dtype == CHX_BOOL && k == SUM) k = MAX;
   if (j.dtype == CHX_BOOL && k == PROD) k = MIN;
-  j.op = j.type->by_kind[k];
+  j.op = types[j.dtype].by_kind[k];
+  if (few_dense(&j, c, a)) return CHX_OK;
+  make_job(&j, c->in, c->out, &a->axes);
 
   if (j.kept.n == 0) return CHX_OK;
   if (j.m == 0) {

@@ -11,8 +11,8 @@ static void NAME(max_first)(int64_t begin, int64_t end, void *ctx)
     const T *x = (const T *)v->x + t * v->h;
     T *y = (T *)v->y + t * v->p;
     int64_t *at = v->at + t * v->p;
-    for (int64_t p = 0; p < v->p; p++) {
-      const window w = window_at(v, p);
+    window w;
+    EACH_WINDOW(v, w, p) {
       int64_t best = w.from[2] + v->in[2] * (w.from[1] + v->in[1] * w.from[0]);
       V top = LOAD(x[best]);
       for (int64_t h0 = w.from[0]; h0 < w.to[0]; h0++)
@@ -20,10 +20,9 @@ static void NAME(max_first)(int64_t begin, int64_t end, void *ctx)
           const int64_t row = (h0 * v->in[1] + h1) * v->in[2];
           for (int64_t h2 = row + w.from[2]; h2 < row + w.to[2]; h2++) {
             const V e = LOAD(x[h2]);
-            if ((e > top || NAN_OF(e)) && !(NAN_OF(top))) {
-              top = e;
-              best = h2;
-            }
+            const int win = ((e > top) | (NAN_OF(e))) & !(NAN_OF(top));
+            best += (h2 - best) & -(int64_t)win; /* no branch: which wins cannot be foreseen */
+            top = LOAD(x[best]);
           }
         }
       y[p] = x[best];

@@ -5,7 +5,7 @@
  * polynomial (ours, fitted for least maximal error). No fma, so all levels give the same bits. Errors are those
  * measured against double over the whole range; infinities, NaN and denormals come out as libm's do.
  *
- *   exp exp2 1 ulp   expm1 2   log 1   log1p 2   tanh 2   erf 2
+ *   exp exp2 1 ulp   expm1 2   log 1   log1p 2   tanh 2   erf 3
  *
  * The rest is libm's, and so is all of double.
  */

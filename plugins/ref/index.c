@@ -69,8 +69,8 @@ static chx_status scatter_add(void *self, const chx_call *c)
 }
 
 static char along; /* its address says so */
-#define KERNEL(name, fn, is_along, dtypes) {REF_KERNEL, .op = name, .attr_size = sizeof(chx_axis_attr), .dtypes_in = dtypes | CHX_BIT(CHX_I64), .dtypes_out = dtypes, \
-                                         .alias_ok = 1, .run = fn, .self = is_along}
+#define KERNEL(name, fn, is_along, dtypes, alias) {REF_KERNEL, .op = name, .attr_size = sizeof(chx_axis_attr), .dtypes_in = dtypes | CHX_BIT(CHX_I64), .dtypes_out = dtypes, \
+                                         .alias_ok = alias, .run = fn, .self = is_along}
 const chx_kernel ref_index_kernels[] = {
-  KERNEL("take", take, NULL, CHX_ANY_REAL), KERNEL("take_along_axis", take, &along, CHX_ANY_REAL), KERNEL("scatter_add", scatter_add, NULL, CHX_NUMBERS),
-  KERNEL("scatter_add_along_axis", scatter_add, &along, CHX_NUMBERS), {.op = NULL}};
+  KERNEL("take", take, NULL, CHX_ANY_REAL, 0), KERNEL("take_along_axis", take, &along, CHX_ANY_REAL, 0), KERNEL("scatter_add", scatter_add, NULL, CHX_NUMBERS, 1),
+  KERNEL("scatter_add_along_axis", scatter_add, &along, CHX_NUMBERS, 1), {.op = NULL}};
