@@ -3,18 +3,21 @@
  *
  * The same operands and the same sampling: a case is a loop of about a millisecond around the call alone, its result is
  * dropped at the end of the loop's body, samples of all cases are taken in turn. Plain cases run under NoGradGuard with
- * operands that require no gradient; of the recorded ones one operand requires it.
+ * operands that require no gradient; of the recorded ones one operand requires it. "inference" cases have operands and
+ * calls under InferenceMode, whose results can never enter a graph: no goal is set beside it, but it is PyTorch's best.
  *
  * The training step is in PyTorch's functional form, on leaf tensors: no modules, no optimizer object. It is there
  * twice: "mlp_step" updates by the one call p.sub_(grad, lr), the fastest that PyTorch has without a graph;
  * "mlp_step_two_calls" by p -= lr * grad, as it is mostly written.
  *
- * Prints one JSON object a line: first {"torch", "threads"}, then {"op", "recorded", "ns", "ns_min"} of each case.
+ * Prints one JSON object a line: first {"torch", "threads"}, then {"op", "mode", "ns", "ns_min"} of each case, mode
+ * being "plain", "recorded" or "inference".
  */
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <algorithm>
+#include <c10/core/InferenceMode.h>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -28,8 +31,7 @@ constexpr double sample_ns = 1e6;
 constexpr double lr = 0.01;
 
 struct bench_case {
-  const char *op;
-  bool recorded;
+  const char *op, *mode;
   std::function<void(long)> loop;
   long calls = 0;
   std::vector<double> samples;
@@ -63,6 +65,15 @@ template <class F> std::function<void(long)> plain(F call)
 {
   return [call](long n) {
     at::NoGradGuard off;
+    for (long i = 0; i < n; i++)
+      call();
+  };
+}
+
+template <class F> std::function<void(long)> inference(F call)
+{
+  return [call](long n) {
+    c10::InferenceMode on;
     for (long i = 0; i < n; i++)
       call();
   };
@@ -125,23 +136,34 @@ int main(int argc, char **argv)
   std::copy_n(numbers, 16, m.data_ptr<float>());
   at::Tensor v = m.flatten().slice(0, 0, 4).clone();
   at::Tensor gv = v.clone().set_requires_grad(true), gm = m.clone().set_requires_grad(true);
+  at::Tensor iv, im;
+  {
+    c10::InferenceMode on;
+    iv = v.clone();
+    im = m.clone();
+  }
   mlp one, two;
   auto one_call = [](at::Tensor &p, const at::Tensor &g) { p.sub_(g, lr); };
   auto two_calls = [](at::Tensor &p, const at::Tensor &g) { p -= lr * g; };
 
   std::vector<bench_case> cases = {
-    {"add", false, plain([&] { return at::add(v, v); })},
-    {"add", true, recorded([&] { return at::add(gv, v); })},
-    {"tanh", false, plain([&] { return at::tanh(v); })},
-    {"tanh", true, recorded([&] { return at::tanh(gv); })},
-    {"matmul", false, plain([&] { return at::matmul(m, m); })},
-    {"matmul", true, recorded([&] { return at::matmul(gm, m); })},
-    {"sum", false, plain([&] { return at::sum(v); })},
-    {"sum", true, recorded([&] { return at::sum(gv); })},
-    {"reshape", false, plain([&] { return at::reshape(v, {2, 2}); })},
-    {"reshape", true, recorded([&] { return at::reshape(gv, {2, 2}); })},
-    {"mlp_step", true, recorded([&] { one.step(one_call); })},
-    {"mlp_step_two_calls", true, recorded([&] { two.step(two_calls); })},
+    {"add", "plain", plain([&] { return at::add(v, v); })},
+    {"add", "recorded", recorded([&] { return at::add(gv, v); })},
+    {"tanh", "plain", plain([&] { return at::tanh(v); })},
+    {"tanh", "recorded", recorded([&] { return at::tanh(gv); })},
+    {"matmul", "plain", plain([&] { return at::matmul(m, m); })},
+    {"matmul", "recorded", recorded([&] { return at::matmul(gm, m); })},
+    {"sum", "plain", plain([&] { return at::sum(v); })},
+    {"sum", "recorded", recorded([&] { return at::sum(gv); })},
+    {"reshape", "plain", plain([&] { return at::reshape(v, {2, 2}); })},
+    {"reshape", "recorded", recorded([&] { return at::reshape(gv, {2, 2}); })},
+    {"mlp_step", "recorded", recorded([&] { one.step(one_call); })},
+    {"mlp_step_two_calls", "recorded", recorded([&] { two.step(two_calls); })},
+    {"add", "inference", inference([&] { return at::add(iv, iv); })},
+    {"tanh", "inference", inference([&] { return at::tanh(iv); })},
+    {"matmul", "inference", inference([&] { return at::matmul(im, im); })},
+    {"sum", "inference", inference([&] { return at::sum(iv); })},
+    {"reshape", "inference", inference([&] { return at::reshape(iv, {2, 2}); })},
   };
 
   for (bench_case &c : cases)
@@ -152,7 +174,7 @@ int main(int argc, char **argv)
 
   std::printf("{\"torch\": \"%s\", \"threads\": %d}\n", TORCH_VERSION, at::get_num_threads());
   for (const bench_case &c : cases)
-    std::printf("{\"op\": \"%s\", \"recorded\": %s, \"ns\": %.2f, \"ns_min\": %.2f}\n", c.op,
-                c.recorded ? "true" : "false", quantile(c.samples, 0.5), quantile(c.samples, 0));
+    std::printf("{\"op\": \"%s\", \"mode\": \"%s\", \"ns\": %.2f, \"ns_min\": %.2f}\n", c.op, c.mode,
+                quantile(c.samples, 0.5), quantile(c.samples, 0));
   return 0;
 }

@@ -11,7 +11,14 @@
  */
 #include "runtime.h"
 
-enum { ALIGN = 64, SMALL = 1 << 20, CHUNK = 2 << 20, LARGE_ALIGN = 1 << 16, BINS_KEEP = 32 << 20, FLUSH_USED = 1 << 16 };
+enum {
+  ALIGN = 64,
+  SMALL = 1 << 20,
+  CHUNK = 2 << 20,
+  LARGE_ALIGN = 1 << 16,
+  BINS_KEEP = 32 << 20,
+  FLUSH_USED = 1 << 16
+};
 enum { IN_USE = 0, IN_BIN = 1 /* a thread's */, IN_SHARED = 2 };
 
 struct chxi_segment {
@@ -145,7 +152,8 @@ static chxi_buffer *take_shared(chxi_device *dev, uint64_t bytes)
         if (b->bytes == bytes) break;
       }
     /* A small request must not break up a large segment, nor a whole one be wasted on much less. */
-    if (best && (bytes > SMALL || best->segment->bytes == CHUNK || dev->whole) && (!dev->whole || best->bytes <= 2 * bytes)) {
+    if (best && (bytes > SMALL || best->segment->bytes == CHUNK || dev->whole) &&
+        (!dev->whole || best->bytes <= 2 * bytes)) {
       shared_remove(dev, best);
       best->free_state = IN_USE;
       split(dev, best, bytes);
@@ -157,7 +165,8 @@ static chxi_buffer *take_shared(chxi_device *dev, uint64_t bytes)
 
 static void trim_locked(chxi_device *dev)
 {
-  for (int bin = 0; dev->queued && bin < CHXI_BINS; bin++) /* once their queues are done, free neighbours can be joined */
+  for (int bin = 0; dev->queued && bin < CHXI_BINS;
+       bin++) /* once their queues are done, free neighbours can be joined */
     for (chxi_buffer *b = dev->shared[bin]; b; b = b->link) chxi_buffer_forget_uses(b, NULL);
   for (struct chxi_segment *g = dev->segments; dev->queued && g; g = g->next)
     for (chxi_buffer *b = g->first; b; b = b->next)
@@ -223,7 +232,8 @@ static chxi_buffer *slow_new(chx_scope *s, chxi_device *dev, uint64_t bytes)
   chxi_thread *th = chxi_thread_self();
   chxi_stream *q = NULL;
   if (!th) return chx_scope_fail(s, CHX_ENOMEM, "out of memory for a thread's context"), NULL;
-  if (!th->bins[dev->id] && (th->bins[dev->id] = chxi_alloc(sizeof(chxi_bins)))) memset(th->bins[dev->id], 0, sizeof(chxi_bins));
+  if (!th->bins[dev->id] && (th->bins[dev->id] = chxi_alloc(sizeof(chxi_bins))))
+    memset(th->bins[dev->id], 0, sizeof(chxi_bins));
   if (dev->queued && !chxi_stream_of(s, dev, &q)) return NULL;
   pthread_mutex_lock(&dev->lock);
   chxi_buffer *b = take_shared(dev, bytes);
@@ -241,7 +251,8 @@ static chxi_buffer *slow_new(chx_scope *s, chxi_device *dev, uint64_t bytes)
     if (!b) b = from_backend(dev, bytes, q, &why);
   }
   if (!b) {
-    uint64_t limit = atomic_load(&dev->limit), used = (uint64_t)atomic_load(&dev->used), reserved = atomic_load(&dev->reserved);
+    uint64_t limit = atomic_load(&dev->limit), used = (uint64_t)atomic_load(&dev->used),
+             reserved = atomic_load(&dev->reserved);
     char cap[64] = "";
     if (limit) __builtin_snprintf(cap, sizeof cap, ", limit %llu", (unsigned long long)limit);
     if (why == CHX_ENOMEM)
@@ -258,7 +269,8 @@ chxi_buffer *chxi_buffer_new(chx_scope *s, chxi_device *dev, uint64_t asked)
 {
   uint64_t bytes = round_up(asked);
   if (chxi_unlikely(chxi_hook_refuses(dev->spec, asked))) {
-    chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory: asked for %llu bytes, refused by the memory hook", dev->spec, (unsigned long long)asked);
+    chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory: asked for %llu bytes, refused by the memory hook", dev->spec,
+                   (unsigned long long)asked);
     return NULL;
   }
   chxi_thread *th = chxi_self;

@@ -63,7 +63,8 @@ static bool good_lists(chxi_call *c)
     int64_t n = *(int64_t *)(void *)(c->attr_room + f->offset);
     int64_t most = f->type == CHX_ATTR_INTS ? CHX_MAX_RANK : CHX_MAP_STEPS;
     if ((f->type == CHX_ATTR_INTS || f->type == CHX_ATTR_PROGRAM) && (n < 0 || n > most))
-      return chxi_bad(c, CHX_EARG, "attribute '%s' has %lld values, want 0 to %lld", f->name, (long long)n, (long long)most);
+      return chxi_bad(c, CHX_EARG, "attribute '%s' has %lld values, want 0 to %lld", f->name, (long long)n,
+                      (long long)most);
   }
   return true;
 }
@@ -76,10 +77,13 @@ static bool attributes(chxi_call *c, const void *attr)
   uint32_t size = attr ? *(const uint32_t *)attr : 0;
   if (size != op->attr_size) fill_defaults(op, c->attr_room);
   if (!attr) return true;
-  if (size < 8) return chxi_bad(c, CHX_EARG, "the attribute's size is %u, want the size of its struct (CHX_ATTR makes it)", size);
+  if (size < 8)
+    return chxi_bad(c, CHX_EARG, "the attribute's size is %u, want the size of its struct (CHX_ATTR makes it)", size);
   for (uint32_t i = op->attr_size; i < size; i++) /* a struct from a newer header: what we do not know must be unset */
     if (((const unsigned char *)attr)[i])
-      return chxi_bad(c, CHX_EUNSUPPORTED, "the attribute has %u bytes, of which this library knows %u, and sets others", size, op->attr_size);
+      return chxi_bad(c, CHX_EUNSUPPORTED,
+                      "the attribute has %u bytes, of which this library knows %u, and sets others", size,
+                      op->attr_size);
   memcpy(c->attr_room, attr, size < op->attr_size ? size : op->attr_size);
   *(uint32_t *)(void *)c->attr_room = op->attr_size;
   return good_lists(c);
@@ -99,7 +103,9 @@ static void span(const chx_array *a, int64_t *lo, int64_t *hi)
 
 static bool same_elements(const chx_array *a, const chx_array *b)
 {
-  if (a->dtype != b->dtype || a->t.byte_offset != b->t.byte_offset || !chxi_same_shape(a->t.ndim, a->shape, b->t.ndim, b->shape)) return false;
+  if (a->dtype != b->dtype || a->t.byte_offset != b->t.byte_offset ||
+      !chxi_same_shape(a->t.ndim, a->shape, b->t.ndim, b->shape))
+    return false;
   for (int i = 0; i < a->t.ndim; i++)
     if (a->shape[i] > 1 && a->strides[i] != b->strides[i]) return false;
   return true;
@@ -112,21 +118,28 @@ static bool good_given(chxi_call *c, int o, bool recorded)
   struct chxi_out *w = &c->out[o];
   char a[128], b[128];
   if (!y->buf) return chxi_bad(c, CHX_EARG, "the output is a scalar, want an array on a device");
-  if (y->buf->dev != c->dev) return chxi_bad(c, CHX_EDEVICE, "the output is on %s, want %s", y->buf->dev->spec, c->dev->spec);
-  if (y->dtype != w->dtype) return chxi_bad(c, CHX_EDTYPE, "the output's dtype is %s, want %s", chx_dtype_name(y->dtype), chx_dtype_name(w->dtype));
+  if (y->buf->dev != c->dev)
+    return chxi_bad(c, CHX_EDEVICE, "the output is on %s, want %s", y->buf->dev->spec, c->dev->spec);
+  if (y->dtype != w->dtype)
+    return chxi_bad(c, CHX_EDTYPE, "the output's dtype is %s, want %s", chx_dtype_name(y->dtype),
+                    chx_dtype_name(w->dtype));
   if (!chxi_same_shape(y->t.ndim, y->shape, w->ndim, w->shape))
-    return chxi_bad(c, CHX_ESHAPE, "the output's shape is %s, want %s", chxi_shape_text(a, y->t.ndim, y->shape), chxi_shape_text(b, w->ndim, w->shape));
+    return chxi_bad(c, CHX_ESHAPE, "the output's shape is %s, want %s", chxi_shape_text(a, y->t.ndim, y->shape),
+                    chxi_shape_text(b, w->ndim, w->shape));
   for (int i = 0; i < y->t.ndim; i++)
-    if (y->shape[i] > 1 && !y->strides[i]) return chxi_bad(c, CHX_EARG, "the output is broadcast along axis %d, want distinct elements", i);
+    if (y->shape[i] > 1 && !y->strides[i])
+      return chxi_bad(c, CHX_EARG, "the output is broadcast along axis %d, want distinct elements", i);
   if (recorded || (c->s->grad_mode && y->mask & c->s->active))
-    return chxi_bad(c, CHX_EARG, "the output or an operand takes part in an active graph, want an in-place form outside of it");
+    return chxi_bad(c, CHX_EARG,
+                    "the output or an operand takes part in an active graph, want an in-place form outside of it");
   for (int i = 0; i < c->n_in; i++) {
     const chx_array *x = c->in[i];
     int64_t lo, hi, lo2, hi2;
     if (!x || x->buf != y->buf || same_elements(x, y)) continue;
     span(x, &lo, &hi);
     span(y, &lo2, &hi2);
-    if (lo < hi2 && lo2 < hi) return chxi_bad(c, CHX_EARG, "the output overlaps operand %d, want the same elements or none", i);
+    if (lo < hi2 && lo2 < hi)
+      return chxi_bad(c, CHX_EARG, "the output overlaps operand %d, want the same elements or none", i);
   }
   return true;
 }
@@ -212,8 +225,8 @@ static bool run_routed(chxi_call *c)
   if (chxi_likely(r->kind == CHX_ROUTE_KERNEL)) return chxi_run_kernel(c, r);
   if (r->kind == CHX_ROUTE_COMPOSED) return chxi_run_composed(c, true, r->reason);
   if (r->kind == CHX_ROUTE_STAGED || r->kind == CHX_ROUTE_MAPPED) return chxi_run_staged(c, r->reason);
-  return chxi_bad(c, CHX_EUNSUPPORTED, "no kernel for %s on %s (%s), want another dtype or device", chx_dtype_name(chxi_call_dtype(c)),
-                  c->dev->spec, r->reason ? r->reason : "and no decomposition");
+  return chxi_bad(c, CHX_EUNSUPPORTED, "no kernel for %s on %s (%s), want another dtype or device",
+                  chx_dtype_name(chxi_call_dtype(c)), c->dev->spec, r->reason ? r->reason : "and no decomposition");
 }
 
 static chx_status run(chxi_call *c)
@@ -244,8 +257,11 @@ static void trace(chxi_call *c)
   char text[512], shape[128];
   int n = snprintf(text, sizeof text, "%s %s", c->dev->spec, c->op->name);
   for (int i = 0; i < c->n_in && n < 400; i++)
-    if (c->in[i]) n += snprintf(text + n, sizeof text - (size_t)n, " %s%s", chx_dtype_name(c->in[i]->dtype), chxi_shape_text(shape, c->in[i]->t.ndim, c->in[i]->shape));
-  chxi_log(3, "%s -> %s%s, %s", text, chx_dtype_name(c->y[0]->dtype), chxi_shape_text(shape, c->y[0]->t.ndim, c->y[0]->shape), chx_route_name(c->route));
+    if (c->in[i])
+      n += snprintf(text + n, sizeof text - (size_t)n, " %s%s", chx_dtype_name(c->in[i]->dtype),
+                    chxi_shape_text(shape, c->in[i]->t.ndim, c->in[i]->shape));
+  chxi_log(3, "%s -> %s%s, %s", text, chx_dtype_name(c->y[0]->dtype),
+           chxi_shape_text(shape, c->y[0]->t.ndim, c->y[0]->shape), chx_route_name(c->route));
 }
 
 static chx_status refuse(chx_scope *s, chx_array **out, int n_out)

@@ -12,7 +12,8 @@ bool chxi_count(int ndim, const int64_t *shape, int64_t *n)
   for (int i = 0; i < ndim; i++) {
     if (shape[i] < 0) return false;
     zero |= shape[i] == 0;
-    if (shape[i] && __builtin_mul_overflow(p, shape[i], &p)) return false; /* also where it is empty: strides are made of it */
+    if (shape[i] && __builtin_mul_overflow(p, shape[i], &p))
+      return false; /* also where it is empty: strides are made of it */
   }
   *n = zero ? 0 : p;
   return p <= INT64_MAX / 16;
@@ -50,7 +51,8 @@ bool chxi_same_shape(int ndim, const int64_t *a, int ndim_b, const int64_t *b)
 const char *chxi_shape_text(char buf[128], int ndim, const int64_t *shape)
 {
   int n = snprintf(buf, 128, "[");
-  for (int i = 0; i < ndim && n < 110; i++) n += snprintf(buf + n, (size_t)(128 - n), "%s%lld", i ? "," : "", (long long)shape[i]);
+  for (int i = 0; i < ndim && n < 110; i++)
+    n += snprintf(buf + n, (size_t)(128 - n), "%s%lld", i ? "," : "", (long long)shape[i]);
   snprintf(buf + n, (size_t)(128 - n), "]");
   return buf;
 }
@@ -138,7 +140,8 @@ chx_array *chxi_array_new(chx_scope *s, chxi_device *dev, int dtype, int ndim, c
   if (chxi_unlikely(!fine || n > INT64_MAX / 32)) {
     char text[128];
     chxi_free(a, sizeof *a);
-    chx_scope_fail(s, CHX_ESHAPE, "shape is %s, want lengths >= 0 whose product fits memory", chxi_shape_text(text, ndim, shape));
+    chx_scope_fail(s, CHX_ESHAPE, "shape is %s, want lengths >= 0 whose product fits memory",
+                   chxi_shape_text(text, ndim, shape));
     return NULL;
   }
   a->buf = chxi_buffer_new(s, dev, (uint64_t)n * size);
@@ -312,7 +315,8 @@ chx_array *chx_from_host(chx_scope *s, int dtype, int ndim, const int64_t *shape
   chx_array *a = chxi_array_new(s, s->dev, dtype, ndim, shape);
   if (!a) return NULL;
   uint64_t bytes = (uint64_t)chx_nbytes(a);
-  if (bytes && !data) chx_scope_fail(s, CHX_EARG, "from_host: data is NULL, want %llu bytes", (unsigned long long)bytes);
+  if (bytes && !data)
+    chx_scope_fail(s, CHX_EARG, "from_host: data is NULL, want %llu bytes", (unsigned long long)bytes);
   if (!chxi_ok(s) || (bytes && !chxi_upload(s, a->buf, 0, data, bytes))) {
     chx_scope_rewind(s, mark, NULL);
     return NULL;
@@ -341,8 +345,10 @@ chx_array *chx_wrap(chx_scope *s, int dtype, int ndim, const int64_t *shape, con
   if (!strides) chxi_dense_strides(ndim, shape, dense), strides = dense;
   for (int i = 0; n && i < ndim; i++) { /* the elements reached from `data` */
     int64_t reach, *side = strides[i] < 0 ? &low : &high, most = INT64_MAX / 64;
-    if (__builtin_mul_overflow(shape[i] - 1, strides[i], &reach) || __builtin_add_overflow(*side, reach, side) || *side > most || *side < -most) {
-      chx_scope_fail(s, CHX_ESHAPE, "wrap: the stride of axis %d is %lld, want elements within memory", i, (long long)strides[i]);
+    if (__builtin_mul_overflow(shape[i] - 1, strides[i], &reach) || __builtin_add_overflow(*side, reach, side) ||
+        *side > most || *side < -most) {
+      chx_scope_fail(s, CHX_ESHAPE, "wrap: the stride of axis %d is %lld, want elements within memory", i,
+                     (long long)strides[i]);
       goto failed;
     }
   }
@@ -395,7 +401,8 @@ chx_status chx_write(chx_scope *s, chx_array *a, const void *src, size_t src_byt
   size_t bytes = (size_t)chx_nbytes(a);
   if (src_bytes != bytes || (bytes && !src))
     return chx_scope_fail(s, CHX_EARG, "write: the source has %zu bytes, want %zu", src ? src_bytes : 0, bytes);
-  if (!a->buf || !chx_is_contiguous(a)) return chx_scope_fail(s, CHX_EARG, "write: the array is a scalar or not contiguous, want a contiguous array");
+  if (!a->buf || !chx_is_contiguous(a))
+    return chx_scope_fail(s, CHX_EARG, "write: the array is a scalar or not contiguous, want a contiguous array");
   if (bytes) chxi_upload(s, a->buf, a->t.byte_offset - a->buf->offset, src, bytes);
   if (!s->error) atomic_fetch_add(&a->buf->version, 1);
   return s->error;
@@ -407,7 +414,9 @@ static bool item(chx_scope *s, const chx_array *a, unsigned char v[16])
   if (!start(s, "item", a)) return false;
   char text[128];
   if (a->size != 1)
-    return chx_scope_fail(s, CHX_ESHAPE, "item: shape is %s, want one element", chxi_shape_text(text, a->t.ndim, a->shape)), false;
+    return chx_scope_fail(s, CHX_ESHAPE, "item: shape is %s, want one element",
+                          chxi_shape_text(text, a->t.ndim, a->shape)),
+           false;
   if (!a->buf) return memcpy(v, a->t.imm, 16), true;
   return chxi_download(s, a->buf, a->t.byte_offset - a->buf->offset, v, chxi_dtypes[a->dtype].size);
 }
@@ -416,7 +425,8 @@ double chx_item(chx_scope *s, const chx_array *a)
 {
   unsigned char v[16];
   if (!item(s, a, v)) return NAN;
-  if (chxi_dtypes[a->dtype].kind == 'C') return chx_scope_fail(s, CHX_EDTYPE, "item: dtype is %s, want a real one", chx_dtype_name(a->dtype)), NAN;
+  if (chxi_dtypes[a->dtype].kind == 'C')
+    return chx_scope_fail(s, CHX_EDTYPE, "item: dtype is %s, want a real one", chx_dtype_name(a->dtype)), NAN;
   return chxi_load_f64(v, a->dtype);
 }
 

@@ -174,7 +174,8 @@ static bool add_pending(walk *w, chxi_node *node, int out, chx_array *g)
     return true;
   }
   chx_array *old = *sum;
-  bool ours = !w->record && atomic_load(&old->refs) == 1 && atomic_load(&old->vrefs) == 1 && old->buf && atomic_load(&old->buf->refs) == 1 && old->t.flags & CHX_T_CONTIGUOUS;
+  bool ours = !w->record && atomic_load(&old->refs) == 1 && atomic_load(&old->vrefs) == 1 && old->buf &&
+              atomic_load(&old->buf->refs) == 1 && old->t.flags & CHX_T_CONTIGUOUS;
   if (ours) return chx_add_into(w->s, old, old, g) != NULL;
   chx_array *total = chx_add(w->s, old, g);
   if (!total) return false;
@@ -203,8 +204,11 @@ static bool restore(walk *w, chxi_node *n, int at, chxi_edge maker, chx_array **
   if (v->buf && atomic_load_explicit(&v->buf->version, memory_order_relaxed) != n->saved[at].version) {
     const char *name = !input ? n->op->outputs[at - n->n_in] : n->op->inputs[at < n->op->n_in ? at : n->op->n_in - 1];
     char text[128];
-    chx_scope_fail(s, CHX_EARG, "backward of %s: its %s '%s' %s was overwritten after it was saved (version %u, saved %u), want a copy before the in-place form",
-                   n->op->name, input ? "operand" : "result", name, chxi_shape_text(text, v->t.ndim, v->shape), atomic_load(&v->buf->version), n->saved[at].version);
+    chx_scope_fail(s, CHX_EARG,
+                   "backward of %s: its %s '%s' %s was overwritten after it was saved (version %u, saved %u), want a "
+                   "copy before the in-place form",
+                   n->op->name, input ? "operand" : "result", name, chxi_shape_text(text, v->t.ndim, v->shape),
+                   atomic_load(&v->buf->version), n->saved[at].version);
     return false;
   }
   if (!w->record) return *out = v, true;
@@ -226,7 +230,10 @@ static bool run_hooks(walk *w, pending *p)
     if (w->s->error) return false;
     if (!r || r == *g) continue;
     if (!chxi_same_shape(r->t.ndim, r->shape, (*g)->t.ndim, (*g)->shape) || r->dtype != (*g)->dtype)
-      return chx_scope_fail(w->s, CHX_ESHAPE, "backward: a hook returned a gradient of another shape or dtype, want those of the one it was given"), false;
+      return chx_scope_fail(
+                 w->s, CHX_ESHAPE,
+                 "backward: a hook returned a gradient of another shape or dtype, want those of the one it was given"),
+             false;
     chx_keep(r);
     chx_release(*g);
     *g = r;
@@ -250,7 +257,11 @@ static bool gradients(walk *w, pending *p)
   chxi_node *n = p->node;
   int n_in = n->n_in, n_out = n->n_out;
   if (atomic_load(&n->spent) & w->bit)
-    return chx_scope_fail(s, CHX_EARG, "backward of %s: its saved values were freed by an earlier backward, want CHX_RETAIN_GRAPH there", n->op->name), false;
+    return chx_scope_fail(
+               s, CHX_EARG,
+               "backward of %s: its saved values were freed by an earlier backward, want CHX_RETAIN_GRAPH there",
+               n->op->name),
+           false;
   chx_array *values[CHX_MAX_OPERANDS + CHXI_MAX_OUT], *gx[CHX_MAX_OPERANDS];
   bool need[CHX_MAX_OPERANDS], any = false;
   for (int i = 0; i < n_in; i++) {
@@ -260,8 +271,16 @@ static bool gradients(walk *w, pending *p)
   if (!any) return true;
   for (int i = 0; i < n_in + n_out; i++)
     if (!restore(w, n, i, i < n_in ? n->in[i] : (chxi_edge){n, (uint32_t)(i - n_in)}, &values[i])) return false;
-  chx_node view = {.op = n->op, .attr = n->attr, .n_in = n_in, .n_out = n_out, .gy = p->g, .x = values, .y = values + n_in,
-                   .in = n->meta, .out = n->meta + n_in, .need = need};
+  chx_node view = {.op = n->op,
+                   .attr = n->attr,
+                   .n_in = n_in,
+                   .n_out = n_out,
+                   .gy = p->g,
+                   .x = values,
+                   .y = values + n_in,
+                   .in = n->meta,
+                   .out = n->meta + n_in,
+                   .need = need};
   chxi_device *home = s->dev;
   s->dev = view.out[0].dev; /* what a gradient creates, it creates there */
   n->op->grad(s, &view, gx);
@@ -358,9 +377,13 @@ static bool seed(walk *w, const chx_array *y, const chx_array *gy, int k)
   chx_scope *s = w->s;
   char a[128], b[128];
   if (gy && !chxi_same_shape(gy->t.ndim, gy->shape, y->t.ndim, y->shape))
-    return chx_scope_fail(s, CHX_ESHAPE, "backward: gradient %d has shape %s, want the output's %s", k, chxi_shape_text(a, gy->t.ndim, gy->shape), chxi_shape_text(b, y->t.ndim, y->shape)), false;
+    return chx_scope_fail(s, CHX_ESHAPE, "backward: gradient %d has shape %s, want the output's %s", k,
+                          chxi_shape_text(a, gy->t.ndim, gy->shape), chxi_shape_text(b, y->t.ndim, y->shape)),
+           false;
   if (gy && gy->buf && gy->buf->dev != y->buf->dev)
-    return chx_scope_fail(s, CHX_EDEVICE, "backward: gradient %d is on %s, want the output's %s", k, gy->buf->dev->spec, y->buf->dev->spec), false;
+    return chx_scope_fail(s, CHX_EDEVICE, "backward: gradient %d is on %s, want the output's %s", k, gy->buf->dev->spec,
+                          y->buf->dev->spec),
+           false;
   size_t mark = s->n;
   chx_array *g = gy ? (chx_array *)gy : chx_ones_like(s, y);
   if (g && g->dtype != y->dtype) g = chx_cast(s, g, y->dtype);
@@ -377,7 +400,11 @@ static bool good_outputs(walk *w, const char *what, const chx_array *const *ys, 
   for (int i = 0; i < n; i++) {
     if (!ys[i]) return chx_scope_fail(w->s, CHX_EARG, "%s: output %d is NULL, want an array", what, i), false;
     if (!(ys[i]->mask & w->bit) || !ys[i]->node)
-      return chx_scope_fail(w->s, CHX_EARG, "%s: output %d does not take part in graph %d, want one computed from an array with chx_require_grad", what, i, w->id), false;
+      return chx_scope_fail(
+                 w->s, CHX_EARG,
+                 "%s: output %d does not take part in graph %d, want one computed from an array with chx_require_grad",
+                 what, i, w->id),
+             false;
   }
   return true;
 }
@@ -408,7 +435,8 @@ static bool run_walk(walk *w, const chx_array *const *ys, const chx_array *const
   return fine && !s->error;
 }
 
-chx_status chx_backward_with(chx_scope *s, const chx_array *const *ys, const chx_array *const *gys, int n, chx_backprop_id id, unsigned flags)
+chx_status chx_backward_with(chx_scope *s, const chx_array *const *ys, const chx_array *const *gys, int n,
+                             chx_backprop_id id, unsigned flags)
 {
   if (!chxi_ok(s)) return chx_scope_error(s);
   walk w = {.s = s, .id = id, .flags = flags, .bit = (uint64_t)1 << (id & 63)};
@@ -418,14 +446,15 @@ chx_status chx_backward_with(chx_scope *s, const chx_array *const *ys, const chx
 
 chx_status chx_backward(chx_scope *s, const chx_array *y) { return chx_backward_with(s, &y, NULL, 1, 0, 0); }
 
-chx_status chx_grad(chx_scope *s, const chx_array *const *ys, int n_y, const chx_array *const *xs, int n_x, const chx_array *const *gys,
-                    chx_backprop_id id, unsigned flags, chx_array **gxs)
+chx_status chx_grad(chx_scope *s, const chx_array *const *ys, int n_y, const chx_array *const *xs, int n_x,
+                    const chx_array *const *gys, chx_backprop_id id, unsigned flags, chx_array **gxs)
 {
   for (int i = 0; gxs && i < n_x; i++) gxs[i] = NULL;
   if (!chxi_ok(s)) return chx_scope_error(s);
   walk w = {.s = s, .id = id, .flags = flags, .bit = (uint64_t)1 << (id & 63), .xs = xs, .n_x = n_x, .gxs = gxs};
   if (!good_outputs(&w, "grad", ys, n_y)) return s->error;
-  if (n_x < 1 || !xs || !gxs) return chx_scope_fail(s, CHX_EARG, "grad: no input was given, want at least one and a place for its gradient");
+  if (n_x < 1 || !xs || !gxs)
+    return chx_scope_fail(s, CHX_EARG, "grad: no input was given, want at least one and a place for its gradient");
   for (int i = 0; i < n_x; i++)
     if (!xs[i]) return chx_scope_fail(s, CHX_EARG, "grad: input %d is NULL, want an array", i);
   bool fine = run_walk(&w, ys, gys, n_y);

@@ -87,8 +87,10 @@ chxi_device *chxi_device_find(chx_scope *s, const char *specifier)
   char name[64], spec[96], devices[512];
   int index = 0, used = 0, more = 0;
   if (!specifier || sscanf(specifier, "%63[^:]%n", name, &used) != 1 ||
-      (specifier[used] && (sscanf(specifier + used, ":%d%n", &index, &more) != 1 || index < 0 || specifier[used + more]))) {
-    chx_scope_fail(s, CHX_EDEVICE, "device '%s' is no specifier, want \"backend\" or \"backend:index\"", specifier ? specifier : "");
+      (specifier[used] &&
+       (sscanf(specifier + used, ":%d%n", &index, &more) != 1 || index < 0 || specifier[used + more]))) {
+    chx_scope_fail(s, CHX_EDEVICE, "device '%s' is no specifier, want \"backend\" or \"backend:index\"",
+                   specifier ? specifier : "");
     return NULL;
   }
   snprintf(spec, sizeof spec, "%s:%d", name, index);
@@ -97,13 +99,15 @@ chxi_device *chxi_device_find(chx_scope *s, const char *specifier)
   pthread_mutex_unlock(&chxi_load_lock);
   d = by_spec(spec);
   if (d) return d;
-  list_devices(devices, sizeof devices);
+  const char *there = list_devices(devices, sizeof devices);
   if (!b)
-    chx_scope_fail(s, CHX_EDEVICE, "device '%s': no such backend; there are %s", specifier, devices);
+    chx_scope_fail(s, CHX_EDEVICE, "device '%s': no such backend; there are %s", specifier, there);
   else if (b->n_devices)
-    chx_scope_fail(s, CHX_EDEVICE, "device '%s': backend '%s' has %d device(s); there are %s", specifier, name, b->n_devices, devices);
+    chx_scope_fail(s, CHX_EDEVICE, "device '%s': backend '%s' has %d device(s); there are %s", specifier, name,
+                   b->n_devices, there);
   else
-    chx_scope_fail(s, CHX_EDEVICE, "device '%s': not there, want one of %s (%s)", specifier, devices, b->error ? b->error : "no device");
+    chx_scope_fail(s, CHX_EDEVICE, "device '%s': not there, want one of %s (%s)", specifier, there,
+                   b->error ? b->error : "no device");
   return NULL;
 }
 

@@ -34,8 +34,10 @@ void *chx_to_dlpack(chx_scope *s, const chx_array *a)
   chxi_buffer *b = a->buf;
   const chx_device_info *info = &b->dev->info;
   if (info->dl_type <= 0 || info->dl_type == CHXI_DL_EXT_DEV) {
-    chx_scope_fail(s, CHX_EUNSUPPORTED, "to_dlpack: device %s has no device type in DLPack, want an array moved to another, such as native:0",
-                   b->dev->spec);
+    chx_scope_fail(
+        s, CHX_EUNSUPPORTED,
+        "to_dlpack: device %s has no device type in DLPack, want an array moved to another, such as native:0",
+        b->dev->spec);
     return NULL;
   }
   if (!chxi_on_device(s, b) || !chxi_buffer_settled(s, b)) return NULL; /* who takes it knows nothing of our queues */
@@ -76,10 +78,10 @@ static int dtype_of(chxi_dl_dtype t)
 
 static const char *device_name(int32_t type)
 {
-  static const char *const names[] = {[1] = "CPU", [2] = "CUDA", [3] = "CUDA host", [4] = "OpenCL", [7] = "Vulkan",
-                                      [8] = "Metal", [9] = "VPI", [10] = "ROCm", [11] = "ROCm host", [12] = "extension",
-                                      [13] = "CUDA managed", [14] = "oneAPI", [15] = "WebGPU", [16] = "Hexagon", [17] = "MAIA",
-                                      [18] = "Trainium"};
+  static const char *const names[] = {
+      [1] = "CPU",     [2] = "CUDA",     [3] = "CUDA host",  [4] = "OpenCL",     [7] = "Vulkan",        [8] = "Metal",
+      [9] = "VPI",     [10] = "ROCm",    [11] = "ROCm host", [12] = "extension", [13] = "CUDA managed", [14] = "oneAPI",
+      [15] = "WebGPU", [16] = "Hexagon", [17] = "MAIA",      [18] = "Trainium"};
   return type > 0 && type < (int)(sizeof names / sizeof *names) && names[type] ? names[type] : "unknown";
 }
 
@@ -90,7 +92,8 @@ static bool extent_fits(const chxi_dl_tensor *t, int64_t count, int size)
   if (!count || !t->strides) return true;
   for (int i = 0; i < t->ndim; i++) {
     int64_t reach, *side = t->strides[i] < 0 ? &low : &high;
-    if (__builtin_mul_overflow(t->shape[i] - 1, t->strides[i], &reach) || __builtin_add_overflow(*side, reach, side)) return false;
+    if (__builtin_mul_overflow(t->shape[i] - 1, t->strides[i], &reach) || __builtin_add_overflow(*side, reach, side))
+      return false;
   }
   return low > INT64_MIN / 64 / size && high < INT64_MAX / 64 / size;
 }
@@ -101,14 +104,21 @@ static int check_import(chx_scope *s, const chxi_dl_managed *m)
   const chxi_dl_tensor *t = &m->tensor;
   int64_t count = 0;
   if (m->version.major != CHXI_DL_MAJOR)
-    return chx_scope_fail(s, CHX_EUNSUPPORTED, "from_dlpack: version is %u.%u, want %d.x", m->version.major, m->version.minor, CHXI_DL_MAJOR), 0;
+    return chx_scope_fail(s, CHX_EUNSUPPORTED, "from_dlpack: version is %u.%u, want %d.x", m->version.major,
+                          m->version.minor, CHXI_DL_MAJOR),
+           0;
   if (t->device.type != CHXI_DL_CPU && t->device.type != CHXI_DL_CUDA_HOST && t->device.type != CHXI_DL_ROCM_HOST)
-    return chx_scope_fail(s, CHX_EDEVICE, "from_dlpack: device type is %d (%s), want memory of the host: 1 (CPU), 3 (CUDA host) or 11 (ROCm host)",
-                          t->device.type, device_name(t->device.type)), 0;
+    return chx_scope_fail(
+               s, CHX_EDEVICE,
+               "from_dlpack: device type is %d (%s), want memory of the host: 1 (CPU), 3 (CUDA host) or 11 (ROCm host)",
+               t->device.type, device_name(t->device.type)),
+           0;
   const int dtype = dtype_of(t->dtype);
   if (!dtype)
-    return chx_scope_fail(s, CHX_EDTYPE, "from_dlpack: dtype has code %d, %d bits, %d lanes, want one of dtype.def with 1 lane",
-                          t->dtype.code, t->dtype.bits, t->dtype.lanes), 0;
+    return chx_scope_fail(s, CHX_EDTYPE,
+                          "from_dlpack: dtype has code %d, %d bits, %d lanes, want one of dtype.def with 1 lane",
+                          t->dtype.code, t->dtype.bits, t->dtype.lanes),
+           0;
   if (t->ndim < 0 || t->ndim > CHX_MAX_RANK)
     return chx_scope_fail(s, CHX_ESHAPE, "from_dlpack: rank is %d, want 0 to %d", t->ndim, CHX_MAX_RANK), 0;
   if ((t->ndim && !t->shape) || !chxi_count(t->ndim, t->shape, &count))
@@ -116,7 +126,8 @@ static int check_import(chx_scope *s, const chxi_dl_managed *m)
                           t->ndim && !t->shape ? "NULL" : "negative or too large"), 0;
   if (!extent_fits(t, count, chxi_dtypes[dtype].size))
     return chx_scope_fail(s, CHX_ESHAPE, "from_dlpack: the strides reach beyond memory, want strides in elements"), 0;
-  if (count && !t->data) return chx_scope_fail(s, CHX_EARG, "from_dlpack: data is NULL, want %lld elements", (long long)count), 0;
+  if (count && !t->data)
+    return chx_scope_fail(s, CHX_EARG, "from_dlpack: data is NULL, want %lld elements", (long long)count), 0;
   return dtype;
 }
 

@@ -38,7 +38,8 @@ static uint16_t narrow(double v, int digits, int bias)
   const uint16_t sign = (uint16_t)(b >> 48 & 0x8000), inf = (uint16_t)(0x7fff >> digits << digits);
   const int e = (int)(b >> 52 & 0x7ff) - 1023;
   uint64_t m = b & 0xfffffffffffff;
-  if (e == 1024) return (uint16_t)(sign | inf | (m ? 1 << (digits - 1) | m >> (52 - digits) : 0)); /* NaNs are made quiet */
+  if (e == 1024)
+    return (uint16_t)(sign | inf | (m ? 1 << (digits - 1) | m >> (52 - digits) : 0)); /* NaNs are made quiet */
   m |= (uint64_t)1 << 52;
   const bool normal = e >= 1 - bias;
   const int shift = 52 - digits + (normal ? 0 : 1 - bias - e);
@@ -46,7 +47,8 @@ static uint16_t narrow(double v, int digits, int bias)
   const uint64_t rest = m & (((uint64_t)1 << shift) - 1), half = (uint64_t)1 << (shift - 1);
   uint64_t r = m >> shift;
   r += rest > half || (rest == half && (r & 1));
-  if (normal) r += (uint64_t)(e + bias - 1) << digits; /* r holds the leading 1, which adds the last 1 to the exponent */
+  if (normal)
+    r += (uint64_t)(e + bias - 1) << digits; /* r holds the leading 1, which adds the last 1 to the exponent */
   return (uint16_t)(sign | (r < inf ? r : inf));
 }
 

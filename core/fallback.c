@@ -37,7 +37,8 @@ static chx_array *adopt(chx_scope *s, chx_array *y, chxi_device *dev)
 {
   chx_array *d = chxi_array_new(s, dev, y->dtype, y->t.ndim, y->shape);
   if (!d) return NULL;
-  if (dev->host) return memcpy(d->buf->host, y->buf->host + (y->t.byte_offset - y->buf->offset), (size_t)chx_nbytes(y)), d;
+  if (dev->host)
+    return memcpy(d->buf->host, y->buf->host + (y->t.byte_offset - y->buf->offset), (size_t)chx_nbytes(y)), d;
   chxi_buffer_ref(y->buf);
   d->buf->shadow = y->buf;
   atomic_store(&d->buf->valid, CHXI_ON_HOST);
@@ -52,8 +53,10 @@ bool chxi_run_staged(chxi_call *c, const char *reason)
   c->route = route;
   if (!native) return false;
   if (s->policy == CHX_FALLBACK_DENY)
-    return chxi_bad(c, CHX_EUNSUPPORTED, "%s has no kernel for %s (%s) and fallback is denied, want a device that has one or the policy allow",
-                    dev->spec, chx_dtype_name(chxi_call_dtype(c)), reason ? reason : "the route is forced");
+    return chxi_bad(
+        c, CHX_EUNSUPPORTED,
+        "%s has no kernel for %s (%s) and fallback is denied, want a device that has one or the policy allow",
+        dev->spec, chx_dtype_name(chxi_call_dtype(c)), reason ? reason : "the route is forced");
   if (s->policy == CHX_FALLBACK_WARN)
     chxi_log(1, "%s: %s falls back to native (%s)", dev->spec, c->op->name, reason ? reason : "the route is forced");
   uint64_t t0 = chxi_now_ns(), bytes = 0;
@@ -100,7 +103,11 @@ bool chxi_fill_staged(chx_scope *s, chx_array *y, const chx_array *a)
   uint64_t t0 = chxi_now_ns(), bytes = dev->host || atomic_load(&y->buf->valid) & CHXI_ON_HOST ? 0 : y->buf->asked;
   if (!native) return false;
   if (dev == native || policy == CHX_FALLBACK_DENY)
-    return chx_scope_fail(s, CHX_EUNSUPPORTED, "copy: no kernel on %s writes into part of an array, want a device that has one or the policy allow", dev->spec), false;
+    return chx_scope_fail(
+               s, CHX_EUNSUPPORTED,
+               "copy: no kernel on %s writes into part of an array, want a device that has one or the policy allow",
+               dev->spec),
+           false;
   chx_array *to = dev->host ? alias(s, y, native) : chxi_shadow_view(s, y);
   chx_array *from = !to ? NULL : dev->host ? alias(s, a, native) : chxi_shadow_view(s, a);
   s->dev = native;
@@ -114,6 +121,7 @@ bool chxi_fill_staged(chx_scope *s, chx_array *y, const chx_array *a)
   if (s->error) return false;
   if (!dev->host) atomic_store(&y->buf->valid, CHXI_ON_HOST);
   atomic_fetch_add(&y->buf->version, 1);
-  chxi_ledger_add(dev, &chxi_op_copy, dev->host ? CHX_ROUTE_MAPPED : CHX_ROUTE_STAGED, bytes, chxi_now_ns() - t0, "no kernel writes into part of an array");
+  chxi_ledger_add(dev, &chxi_op_copy, dev->host ? CHX_ROUTE_MAPPED : CHX_ROUTE_STAGED, bytes, chxi_now_ns() - t0,
+                  "no kernel writes into part of an array");
   return true;
 }

@@ -15,7 +15,8 @@ static bool failed(chx_scope *s, const chxi_file *f, const char *path, const cha
 {
   const int e = errno;
   char text[128];
-  chx_scope_fail(s, e == ENOMEM ? CHX_ENOMEM : CHX_EIO, "%s: %s: %s: %s", f->op, path, did, strerror_r(e, text, sizeof text));
+  chx_scope_fail(s, e == ENOMEM ? CHX_ENOMEM : CHX_EIO, "%s: %s: %s: %s", f->op, path, did,
+                 strerror_r(e, text, sizeof text));
   return false;
 }
 
@@ -50,7 +51,8 @@ bool chxi_file_open(chx_scope *s, chxi_file *f, const char *op, const char *path
   if (f->fd < 0 || fstat(f->fd, &st)) {
     failed(s, f, path, "open");
   } else if (!S_ISREG(st.st_mode)) {
-    chx_scope_fail(s, CHX_EIO, "%s: %s: is %s, want a regular file", op, path, S_ISDIR(st.st_mode) ? "a directory" : "a device or pipe");
+    chx_scope_fail(s, CHX_EIO, "%s: %s: is %s, want a regular file", op, path,
+                   S_ISDIR(st.st_mode) ? "a directory" : "a device or pipe");
   } else {
     f->size = (uint64_t)st.st_size;
     return true;
@@ -104,7 +106,8 @@ bool chxi_file_create(chx_scope *s, chxi_file *f, const char *op, const char *pa
   if (!follow(s, f)) goto fail;
   const bool exists = !stat(f->path, &st);
   if (exists && !S_ISREG(st.st_mode)) {
-    chx_scope_fail(s, CHX_EIO, "%s: %s: is %s, want a regular file or none", op, path, S_ISDIR(st.st_mode) ? "a directory" : "a device or pipe");
+    chx_scope_fail(s, CHX_EIO, "%s: %s: is %s, want a regular file or none", op, path,
+                   S_ISDIR(st.st_mode) ? "a directory" : "a device or pipe");
     goto fail;
   }
   f->temp_bytes = f->path_bytes + 40;

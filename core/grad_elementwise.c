@@ -187,7 +187,8 @@ GRAD(where)
 GRAD(clip)
 {
   const chx_array *low = n->x[1], *high = n->x[2];
-  if (n->need[0]) gx[0] = chxi_or_zero(s, chx_logical_and(s, chx_greater_equal(s, X, low), chx_less_equal(s, X, high)), G);
+  if (n->need[0])
+    gx[0] = chxi_or_zero(s, chx_logical_and(s, chx_greater_equal(s, X, low), chx_less_equal(s, X, high)), G);
   if (n->need[1]) gx[1] = chxi_or_zero(s, chx_logical_and(s, chx_less(s, X, low), chx_less_equal(s, low, high)), G);
   if (n->need[2]) gx[2] = chxi_or_zero(s, chx_greater(s, chx_maximum(s, X, low), high), G);
 }

@@ -123,10 +123,11 @@ static bool analytic(check *c)
     if (!gy || chx_grad(s, &y, 1, leaves, n_leaves, &gy, c->id, CHX_RETAIN_GRAPH | CHX_ALLOW_UNUSED, gxs)) return false;
     for (int i = 0; i < n_leaves; i++) {
       if (!gxs[i]) continue;
-      if (!chxi_same_shape(gxs[i]->t.ndim, gxs[i]->shape, leaves[i]->t.ndim, leaves[i]->shape) || gxs[i]->dtype != leaves[i]->dtype) {
+      if (!chxi_same_shape(gxs[i]->t.ndim, gxs[i]->shape, leaves[i]->t.ndim, leaves[i]->shape) ||
+          gxs[i]->dtype != leaves[i]->dtype) {
         char a[128], b[128];
-        chx_scope_fail(s, CHX_EFAILED, "%s: output %d, input %d: the gradient is %s%s, want the input's %s%s", c->what, k, at[i],
-                       chx_dtype_name(gxs[i]->dtype), chxi_shape_text(a, gxs[i]->t.ndim, gxs[i]->shape),
+        chx_scope_fail(s, CHX_EFAILED, "%s: output %d, input %d: the gradient is %s%s, want the input's %s%s", c->what,
+                       k, at[i], chx_dtype_name(gxs[i]->dtype), chxi_shape_text(a, gxs[i]->t.ndim, gxs[i]->shape),
                        chx_dtype_name(leaves[i]->dtype), chxi_shape_text(b, leaves[i]->t.ndim, leaves[i]->shape));
         return false;
       }
@@ -154,7 +155,8 @@ static bool outputs_at(check *c, int i, int64_t e, double v, double *out[MOST])
     out[k] = NULL;
     if (!good || !c->w[k]) continue;
     if (ys[k]->size != c->n_w[k]) {
-      chx_scope_fail(c->s, CHX_EFAILED, "%s: output %d has %lld elements where it had %lld, want a function of fixed shape", c->what, k,
+      chx_scope_fail(c->s, CHX_EFAILED,
+                     "%s: output %d has %lld elements where it had %lld, want a function of fixed shape", c->what, k,
                      (long long)ys[k]->size, (long long)c->n_w[k]);
       good = false;
     } else
@@ -211,9 +213,11 @@ static bool compare(check *c, double eps, double atol, double rtol)
     rest /= x->shape[a];
   }
   char text[128];
-  chx_scope_fail(c->s, CHX_EFAILED, "%s: output %d, input %d, element %s: backward gives %.10g, differences %.10g, want a difference of at most %.3g",
-                 c->what, bad.output, bad.input, chxi_shape_text(text, x->t.ndim, index), bad.backward, bad.difference,
-                 atol + rtol * fabs(bad.difference));
+  chx_scope_fail(
+      c->s, CHX_EFAILED,
+      "%s: output %d, input %d, element %s: backward gives %.10g, differences %.10g, want a difference of at most %.3g",
+      c->what, bad.output, bad.input, chxi_shape_text(text, x->t.ndim, index), bad.backward, bad.difference,
+      atol + rtol * fabs(bad.difference));
   return false;
 }
 
@@ -255,8 +259,8 @@ static void run(check *c, double eps, double atol, double rtol)
   for (int k = 0; k < c->n_y; k++) drop(c->w[k], c->n_w[k]);
 }
 
-static chx_status check_with(chx_scope *s, const char *what, chx_grad_fn f, void *ctx, const chx_array *const *xs, int n_x, int n_y,
-                             int id, double eps, double atol, double rtol)
+static chx_status check_with(chx_scope *s, const char *what, chx_grad_fn f, void *ctx, const chx_array *const *xs,
+                             int n_x, int n_y, int id, double eps, double atol, double rtol)
 {
   check *c = chxi_alloc(sizeof *c);
   if (!c) return chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory", what);
@@ -274,16 +278,18 @@ static chx_status check_with(chx_scope *s, const char *what, chx_grad_fn f, void
   return s->error;
 }
 
-static bool good_arguments(chx_scope *s, const char *what, chx_grad_fn f, const chx_array *const *xs, int n_x, int n_y, double eps)
+static bool good_arguments(chx_scope *s, const char *what, chx_grad_fn f, const chx_array *const *xs, int n_x, int n_y,
+                           double eps)
 {
   if (!chxi_ok(s)) return false;
   if (f && xs && n_x > 0 && n_x <= MOST && n_y > 0 && n_y <= MOST && eps > 0) return true;
-  chx_scope_fail(s, CHX_EARG, "%s: %d inputs, %d outputs, eps %g, want a function, 1 to %d of each and eps > 0", what, n_x, n_y, eps, MOST);
+  chx_scope_fail(s, CHX_EARG, "%s: %d inputs, %d outputs, eps %g, want a function, 1 to %d of each and eps > 0", what,
+                 n_x, n_y, eps, MOST);
   return false;
 }
 
-chx_status chx_check_grad(chx_scope *s, chx_grad_fn f, void *ctx, const chx_array *const *xs, int n_x, int n_y, double eps,
-                          double atol, double rtol)
+chx_status chx_check_grad(chx_scope *s, chx_grad_fn f, void *ctx, const chx_array *const *xs, int n_x, int n_y,
+                          double eps, double atol, double rtol)
 {
   if (!good_arguments(s, "check_grad", f, xs, n_x, n_y, eps)) return s ? chx_scope_error(s) : CHX_EARG;
   const chx_backprop_id id = chx_backprop_begin(s, "check_grad");
@@ -324,7 +330,8 @@ static void gradient_of(void *ctx, chx_scope *s, chx_array *const *in, chx_array
       gys[n++] = in[g->n_x + k];
     }
   }
-  if (!n && chxi_ok(s)) chx_scope_fail(s, CHX_EARG, "check_grad_twice: no output depends on an input, want a differentiable function");
+  if (!n && chxi_ok(s))
+    chx_scope_fail(s, CHX_EARG, "check_grad_twice: no output depends on an input, want a differentiable function");
   if (chxi_ok(s)) chx_grad(s, y, n, leaves, g->n_gx, gys, g->id, CHX_CREATE_GRAPH, out);
   chx_scope_set_grad(s, mode);
 }
@@ -356,12 +363,13 @@ static bool append_weights(chx_scope *s, gradient *g, const chx_array **in)
   return chxi_ok(s);
 }
 
-chx_status chx_check_grad_twice(chx_scope *s, chx_grad_fn f, void *ctx, const chx_array *const *xs, int n_x, int n_y, double eps,
-                                double atol, double rtol)
+chx_status chx_check_grad_twice(chx_scope *s, chx_grad_fn f, void *ctx, const chx_array *const *xs, int n_x, int n_y,
+                                double eps, double atol, double rtol)
 {
   static const char what[] = "check_grad_twice";
   if (!good_arguments(s, what, f, xs, n_x, n_y, eps)) return s ? chx_scope_error(s) : CHX_EARG;
-  if (n_x + n_y > MOST) return chx_scope_fail(s, CHX_EARG, "%s: %d inputs and %d outputs, want at most %d together", what, n_x, n_y, MOST);
+  if (n_x + n_y > MOST)
+    return chx_scope_fail(s, CHX_EARG, "%s: %d inputs and %d outputs, want at most %d together", what, n_x, n_y, MOST);
   gradient g = {.f = f, .ctx = ctx, .n_x = n_x, .n_y = n_y};
   const chx_array *in[MOST];
   for (int i = 0; i < n_x; i++) {

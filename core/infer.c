@@ -27,7 +27,8 @@ static const char *operand_name(const chxi_call *c, int i)
 bool chxi_want_dtypes(chxi_call *c, int i, uint64_t dtypes, const char *want)
 {
   if (chxi_likely(dtypes & CHX_BIT(c->in[i]->dtype))) return true;
-  return chxi_bad(c, CHX_EDTYPE, "dtype of %s is %s, want %s", operand_name(c, i), chx_dtype_name(c->in[i]->dtype), want);
+  return chxi_bad(c, CHX_EDTYPE, "dtype of %s is %s, want %s", operand_name(c, i), chx_dtype_name(c->in[i]->dtype),
+                  want);
 }
 
 bool chxi_want_dtype_attr(chxi_call *c, int64_t dtype, uint64_t dtypes)
@@ -53,10 +54,12 @@ bool chxi_cast_operand(chxi_call *c, int i, int dtype)
   const chx_array *a = c->in[i];
   if (!a || (a->dtype == dtype && !a->weak)) return true;
   if (chxi_unlikely(chxi_dtypes[a->dtype].kind == 'C' || chxi_dtypes[dtype].kind == 'C'))
-    return chxi_bad(c, CHX_EDTYPE, "dtype of %s is %s, which is not made %s, want real ones", operand_name(c, i), chx_dtype_name(a->dtype), chx_dtype_name(dtype));
+    return chxi_bad(c, CHX_EDTYPE, "dtype of %s is %s, which is not made %s, want real ones", operand_name(c, i),
+                    chx_dtype_name(a->dtype), chx_dtype_name(dtype));
   if (a->weak) {
     if (a->weak == 'I' && chxi_is_int(dtype) && !fits(dtype, a->w.i))
-      return chxi_bad(c, CHX_EARG, "%lld is out of range for %s, want a value that it holds", (long long)a->w.i, chx_dtype_name(dtype));
+      return chxi_bad(c, CHX_EARG, "%lld is out of range for %s, want a value that it holds", (long long)a->w.i,
+                      chx_dtype_name(dtype));
     c->in[i] = chxi_scalar_array(c->s, dtype, a->weak != 'F', a->w);
   } else if (!a->buf) { /* a host scalar */
     bool real = chxi_is_float(a->dtype);
@@ -83,7 +86,10 @@ static int common_dtype(chxi_call *c, int first, int last)
       b |= a->weak == 'B';
     } else if (dtype != a->dtype) {
       int both = dtype ? c->s->promote(dtype, a->dtype) : a->dtype;
-      if (!both) return chxi_bad(c, CHX_EDTYPE, "dtypes are %s and %s, want ones that promote", chx_dtype_name(dtype), chx_dtype_name(a->dtype)), 0;
+      if (!both)
+        return chxi_bad(c, CHX_EDTYPE, "dtypes are %s and %s, want ones that promote", chx_dtype_name(dtype),
+                        chx_dtype_name(a->dtype)),
+               0;
       dtype = both;
     }
   }
@@ -109,7 +115,8 @@ bool chxi_promote_operands(chxi_call *c, int first, int last)
 bool chxi_need_float(chxi_call *c, int i)
 {
   int d = c->in[i]->dtype;
-  if (chxi_dtypes[d].kind == 'C') return chxi_bad(c, CHX_EDTYPE, "dtype of %s is %s, want a real one", operand_name(c, i), chx_dtype_name(d));
+  if (chxi_dtypes[d].kind == 'C')
+    return chxi_bad(c, CHX_EDTYPE, "dtype of %s is %s, want a real one", operand_name(c, i), chx_dtype_name(d));
   return chxi_cast_operand(c, i, chxi_is_float(d) ? d : CHX_F64);
 }
 
@@ -126,7 +133,8 @@ bool chxi_float_operands(chxi_call *c, int first, int last)
 
 bool chxi_index_operand(chxi_call *c, int i)
 {
-  return chxi_want_dtypes(c, i, CHX_INTEGERS, "an integer") && chxi_cast_operand(c, i, CHX_I64) && chxi_on_device_operand(c, i);
+  return chxi_want_dtypes(c, i, CHX_INTEGERS, "an integer") && chxi_cast_operand(c, i, CHX_I64) &&
+         chxi_on_device_operand(c, i);
 }
 
 bool chxi_on_device_operand(chxi_call *c, int i)
@@ -154,9 +162,11 @@ bool chxi_need_rank(chxi_call *c, int i, int lo, int hi)
 
 bool chxi_axis(chxi_call *c, int64_t *axis, int ndim)
 {
-  if (!ndim) return chxi_bad(c, CHX_EARG, "axis %lld is out of range for rank 0, want a rank of at least 1", (long long)*axis);
+  if (!ndim)
+    return chxi_bad(c, CHX_EARG, "axis %lld is out of range for rank 0, want a rank of at least 1", (long long)*axis);
   if (*axis < -ndim || *axis >= ndim)
-    return chxi_bad(c, CHX_EARG, "axis %lld is out of range for rank %d, want %d to %d", (long long)*axis, ndim, -ndim, ndim - 1);
+    return chxi_bad(c, CHX_EARG, "axis %lld is out of range for rank %d, want %d to %d", (long long)*axis, ndim, -ndim,
+                    ndim - 1);
   if (*axis < 0) *axis += ndim;
   return true;
 }
@@ -172,7 +182,8 @@ bool chxi_axes(chxi_call *c, chx_ints *axes, int ndim)
     int64_t v = axes->v[i], j = i;
     if (!chxi_axis(c, &v, ndim)) return false;
     for (; j > 0 && axes->v[j - 1] >= v; j--) {
-      if (axes->v[j - 1] == v) return chxi_bad(c, CHX_EARG, "axis %lld is given twice, want distinct axes", (long long)v);
+      if (axes->v[j - 1] == v)
+        return chxi_bad(c, CHX_EARG, "axis %lld is given twice, want distinct axes", (long long)v);
       axes->v[j] = axes->v[j - 1];
     }
     axes->v[j] = v;
@@ -187,10 +198,12 @@ bool chxi_attr_list(chxi_call *c, const char *name, chx_ints *list, int n, int64
     for (int i = 0; i < n; i++) list->v[i] = v;
     list->n = n;
   }
-  if (list->n != n) return chxi_bad(c, CHX_EARG, "attribute '%s' has %lld values, want 1 or %d", name, (long long)list->n, n);
+  if (list->n != n)
+    return chxi_bad(c, CHX_EARG, "attribute '%s' has %lld values, want 1 or %d", name, (long long)list->n, n);
   for (int i = 0; i < n; i++)
     if (list->v[i] < least || list->v[i] > INT32_MAX)
-      return chxi_bad(c, CHX_EARG, "attribute '%s' is %lld, want %lld to %d", name, (long long)list->v[i], (long long)least, INT32_MAX);
+      return chxi_bad(c, CHX_EARG, "attribute '%s' is %lld, want %lld to %d", name, (long long)list->v[i],
+                      (long long)least, INT32_MAX);
   return true;
 }
 
@@ -222,7 +235,10 @@ void chxi_out_shape(chxi_call *c, int o, int dtype, int ndim, const int64_t *sha
   for (int i = 0; i < ndim; i++) y->shape[i] = shape[i];
 }
 
-void chxi_out_like(chxi_call *c, int o, const chx_array *a, int dtype) { chxi_out_shape(c, o, dtype, a->t.ndim, a->shape); }
+void chxi_out_like(chxi_call *c, int o, const chx_array *a, int dtype)
+{
+  chxi_out_shape(c, o, dtype, a->t.ndim, a->shape);
+}
 
 bool chxi_all_outputs(chxi_call *c)
 {

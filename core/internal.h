@@ -77,7 +77,10 @@ struct chxi_buffer {
   _Atomic uint8_t valid;       /* CHXI_ON_DEVICE | CHXI_ON_HOST; the latter only with a shadow */
   uint8_t n_uses;
   chxi_buffer *shadow;         /* on native:0, same bytes; made by the staged route */
-  struct chxi_use { struct chxi_stream *q; uint64_t point; } wrote, uses[CHXI_USES]; /* of devices with queues: the last write, the reads since */
+  struct chxi_use {
+    struct chxi_stream *q;
+    uint64_t point;
+  } wrote, uses[CHXI_USES];    /* of devices with queues: the last write, the reads since */
   void (*deleter)(void *);     /* of wrapped memory */
   void *deleter_ctx;
   struct chxi_segment *segment; /* the allocator's: the backend allocation that it is part of, */
@@ -86,7 +89,8 @@ struct chxi_buffer {
   _Atomic uint8_t free_state; /* whether the allocator has it, and at which level */
 };
 
-chxi_buffer *chxi_buffer_new(chx_scope *s, chxi_device *dev, uint64_t bytes); /* one reference; NULL: the error is in s */
+chxi_buffer *chxi_buffer_new(chx_scope *s, chxi_device *dev,
+                             uint64_t bytes); /* one reference; NULL: the error is in s */
 void chxi_buffer_unref(chxi_buffer *b);
 static inline void chxi_buffer_ref(chxi_buffer *b) { atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed); }
 
@@ -107,7 +111,8 @@ struct chx_array {
 };
 
 /* All of these return an array in scope s, NULL with the error in s. */
-chx_array *chxi_array_new(chx_scope *s, chxi_device *dev, int dtype, int ndim, const int64_t *shape); /* dense, not filled */
+chx_array *chxi_array_new(chx_scope *s, chxi_device *dev, int dtype, int ndim,
+                          const int64_t *shape); /* dense, not filled */
 /* A view of a's buffer: t.byte_offset is a's plus `offset` bytes. */
 chx_array *chxi_array_view(chx_scope *s, const chx_array *a, int dtype, int ndim, const int64_t *shape,
                            const int64_t *strides, int64_t offset);
@@ -119,7 +124,8 @@ void chxi_value_unref(chx_array *v);
 /* Makes t.flags, layout and extent agree with dtype, shape and strides. */
 void chxi_array_seal(chx_array *a);
 static inline chxi_device *chxi_device_of(const chx_array *a) { return a->buf ? a->buf->dev : NULL; }
-bool chxi_count(int ndim, const int64_t *shape, int64_t *n); /* checked product; false on overflow or a negative length */
+bool chxi_count(int ndim, const int64_t *shape,
+                int64_t *n); /* checked product; false on overflow or a negative length */
 void chxi_dense_strides(int ndim, const int64_t *shape, int64_t *strides);
 bool chxi_is_dense(int ndim, const int64_t *shape, const int64_t *strides);
 bool chxi_same_shape(int ndim, const int64_t *a, int ndim_b, const int64_t *b);
@@ -165,8 +171,13 @@ enum {
   CHXI_N_OPS
 };
 
-enum { CHXI_KERNEL /* has kernels; may have a decomposition */, CHXI_ELEMENTWISE, CHXI_VIEW, CHXI_COMPOSITE /* decomposition alone, unless
-       a backend has a kernel of its name */ };
+enum {
+  CHXI_KERNEL /* has kernels; may have a decomposition */,
+  CHXI_ELEMENTWISE,
+  CHXI_VIEW,
+  CHXI_COMPOSITE /* decomposition alone, unless
+       a backend has a kernel of its name */
+};
 
 struct chx_op {
   const char *name, *doc;
@@ -182,7 +193,8 @@ struct chx_op {
   const chx_op_attr *attrs;
   const char *primitive;      /* the kernel that serves it where it has none by name: "reduce", "map", "copy" */
   uint32_t primitive_kind;    /* attr.kind for it */
-  const char *parts;          /* decomposition: the operators it is made of, "sub exp sum"; composed where the device has them all */
+  const char
+      *parts; /* decomposition: the operators it is made of, "sub exp sum"; composed where the device has them all */
 
   /* Check operands and attributes, complete c->attr (writable: axes made >= 0 and sorted, lists filled), cast operands, set
    * c->out[].dtype/ndim/shape. False: the error is in the scope. */
@@ -231,16 +243,20 @@ struct chxi_call {
 
 /* For infer. chxi_bad: set the error "op: ...", return false. */
 bool chxi_bad(chxi_call *c, chx_status code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-bool chxi_cast_operand(chxi_call *c, int i, int dtype);  /* weak scalars become host scalars, others are cast (recorded) */
+bool chxi_cast_operand(chxi_call *c, int i,
+                       int dtype); /* weak scalars become host scalars, others are cast (recorded) */
 bool chxi_promote_operands(chxi_call *c, int first, int last); /* operands first..last to their common dtype */
 bool chxi_need_float(chxi_call *c, int i);               /* integers to f64, as class D; error on complex */
 bool chxi_need_rank(chxi_call *c, int i, int lo, int hi);
-bool chxi_axis(chxi_call *c, int64_t *axis, int ndim);   /* makes it >= 0; error "op: axis 3 is out of range for rank 2" */
+bool chxi_axis(chxi_call *c, int64_t *axis,
+               int ndim); /* makes it >= 0; error "op: axis 3 is out of range for rank 2" */
 bool chxi_axes(chxi_call *c, chx_ints *axes, int ndim);  /* each as above, sorted, no duplicates; none: all */
-bool chxi_broadcast(chxi_call *c, int *ndim, int64_t *shape, const chx_array *a); /* shape = broadcast(shape, a.shape) */
+bool chxi_broadcast(chxi_call *c, int *ndim, int64_t *shape,
+                    const chx_array *a); /* shape = broadcast(shape, a.shape) */
 void chxi_out_like(chxi_call *c, int o, const chx_array *a, int dtype);
 void chxi_out_shape(chxi_call *c, int o, int dtype, int ndim, const int64_t *shape);
-bool chxi_attr_list(chxi_call *c, const char *name, chx_ints *list, int n, int64_t fill, int64_t least); /* none: n times fill; else
+bool chxi_attr_list(chxi_call *c, const char *name, chx_ints *list, int n, int64_t fill,
+                    int64_t least); /* none: n times fill; else
                                                    exactly n (or one value, for all), each >= least */
 /* For arrange: operand i (>= CHXI_KERNEL_IN: output i - CHXI_KERNEL_IN) seen with another shape and strides. */
 chx_tensor *chxi_arrange(chxi_call *c, int i, int ndim, const int64_t *shape, const int64_t *strides);

@@ -17,7 +17,8 @@ bool chxi_named(chx_scope *s, const char *what, const chx_array *a)
 static bool good_list(chx_scope *s, const char *what, int n, const void *v)
 {
   if (!chxi_ok(s)) return false;
-  if (n < 0 || n > CHX_MAX_RANK) chx_scope_fail(s, CHX_EARG, "%s: %d axes are given, want 0 to %d", what, n, CHX_MAX_RANK);
+  if (n < 0 || n > CHX_MAX_RANK)
+    chx_scope_fail(s, CHX_EARG, "%s: %d axes are given, want 0 to %d", what, n, CHX_MAX_RANK);
   else if (n && !v) chx_scope_fail(s, CHX_EARG, "%s: the list is NULL, want %d values", what, n);
   return !s->error;
 }
@@ -40,7 +41,10 @@ bool chxi_list_from_shape(chx_scope *s, const char *what, chx_ints *list, int n,
 
 chx_array *chxi_times(chx_scope *s, const chx_array *a, double v) { return chx_mul(s, a, chx_real(s, v)); }
 chx_array *chxi_plus(chx_scope *s, const chx_array *a, double v) { return chx_add(s, a, chx_real(s, v)); }
-chx_array *chxi_or_zero(chx_scope *s, const chx_array *cond, const chx_array *a) { return chx_where(s, cond, a, chx_int(s, 0)); }
+chx_array *chxi_or_zero(chx_scope *s, const chx_array *cond, const chx_array *a)
+{
+  return chx_where(s, cond, a, chx_int(s, 0));
+}
 
 static chx_array *reduce_axes(chx_scope *s, const chx_op *op, const chx_array *a, const chx_ints *axes, int keepdims)
 {
@@ -51,9 +55,18 @@ static chx_array *reduce_axes(chx_scope *s, const chx_op *op, const chx_array *a
   return chxi_apply1(s, op, &p, 1, &a);
 }
 
-chx_array *chxi_sum_axes(chx_scope *s, const chx_array *a, const chx_ints *axes, int keepdims) { return reduce_axes(s, &chxi_op_sum, a, axes, keepdims); }
-chx_array *chxi_mean_axes(chx_scope *s, const chx_array *a, const chx_ints *axes, int keepdims) { return reduce_axes(s, &chxi_op_mean, a, axes, keepdims); }
-chx_array *chxi_amax_axes(chx_scope *s, const chx_array *a, const chx_ints *axes, int keepdims) { return reduce_axes(s, &chxi_op_amax, a, axes, keepdims); }
+chx_array *chxi_sum_axes(chx_scope *s, const chx_array *a, const chx_ints *axes, int keepdims)
+{
+  return reduce_axes(s, &chxi_op_sum, a, axes, keepdims);
+}
+chx_array *chxi_mean_axes(chx_scope *s, const chx_array *a, const chx_ints *axes, int keepdims)
+{
+  return reduce_axes(s, &chxi_op_mean, a, axes, keepdims);
+}
+chx_array *chxi_amax_axes(chx_scope *s, const chx_array *a, const chx_ints *axes, int keepdims)
+{
+  return reduce_axes(s, &chxi_op_amax, a, axes, keepdims);
+}
 
 chx_array *chxi_keepdims(chx_scope *s, const chx_array *a, int ndim, const int64_t *shape, const chx_ints *axes)
 {
@@ -82,7 +95,10 @@ static chx_array *into(chx_scope *s, const chx_op *op, chx_array *out, int n, co
 
 #define EW1(ID, name, class, result, formula, keep, doc) \
   chx_array *chx_##name(chx_scope *s, const chx_array *x) { return chxi_apply1(s, CHXI_EW(ID), NULL, 1, &x); } \
-  chx_array *chx_##name##_into(chx_scope *s, chx_array *out, const chx_array *x) { return into(s, CHXI_EW(ID), out, 1, &x); }
+  chx_array *chx_##name##_into(chx_scope *s, chx_array *out, const chx_array *x) \
+  { \
+    return into(s, CHXI_EW(ID), out, 1, &x); \
+  }
 #define EW2(ID, name, class, result, formula, keep, doc) \
   chx_array *chx_##name(chx_scope *s, const chx_array *x, const chx_array *y) \
   { \
@@ -180,7 +196,10 @@ chx_array *chx_gelu(chx_scope *s, const chx_array *x, int approximate)
 }
 
 chx_array *chx_matmul(chx_scope *s, const chx_array *a, const chx_array *b) { return chxi_op1(s, matmul, NULL, a, b); }
-chx_array *chx_linear(chx_scope *s, const chx_array *x, const chx_array *w, const chx_array *b) { return chxi_op1(s, linear, NULL, x, w, b); }
+chx_array *chx_linear(chx_scope *s, const chx_array *x, const chx_array *w, const chx_array *b)
+{
+  return chxi_op1(s, linear, NULL, x, w, b);
+}
 
 chx_array *chx_conv(chx_scope *s, const chx_array *x, const chx_array *w, const chx_array *b, const chx_conv_attr *p)
 {
@@ -197,8 +216,14 @@ chx_array *chx_conv_grad_weight(chx_scope *s, const chx_array *x, const chx_arra
   return chxi_op1(s, conv_grad_weight, p, x, gy);
 }
 
-chx_array *chx_avg_pool(chx_scope *s, const chx_array *x, const chx_pool_attr *p) { return chxi_op1(s, avg_pool, p, x); }
-chx_array *chx_avg_pool_grad(chx_scope *s, const chx_array *gy, const chx_pool_attr *p) { return chxi_op1(s, avg_pool_grad, p, gy); }
+chx_array *chx_avg_pool(chx_scope *s, const chx_array *x, const chx_pool_attr *p)
+{
+  return chxi_op1(s, avg_pool, p, x);
+}
+chx_array *chx_avg_pool_grad(chx_scope *s, const chx_array *gy, const chx_pool_attr *p)
+{
+  return chxi_op1(s, avg_pool_grad, p, gy);
+}
 chx_array *chx_pad(chx_scope *s, const chx_array *x, const chx_pad_attr *p) { return chxi_op1(s, pad, p, x); }
 chx_array *chx_slice(chx_scope *s, const chx_array *x, const chx_slice_attr *p) { return chxi_op1(s, slice, p, x); }
 
@@ -235,7 +260,10 @@ chx_array *chx_layer_norm(chx_scope *s, const chx_array *x, const chx_array *gam
   return chxi_op1(s, layer_norm, &p, x, gamma, beta);
 }
 
-chx_array *chx_softmax_cross_entropy(chx_scope *s, const chx_array *x, const chx_array *t) { return chxi_op1(s, softmax_cross_entropy, NULL, x, t); }
+chx_array *chx_softmax_cross_entropy(chx_scope *s, const chx_array *x, const chx_array *t)
+{
+  return chxi_op1(s, softmax_cross_entropy, NULL, x, t);
+}
 
 chx_array *chx_softmax_cross_entropy_with(chx_scope *s, const chx_array *x, const chx_array *t,
                                           const chx_softmax_cross_entropy_attr *p)
@@ -243,4 +271,7 @@ chx_array *chx_softmax_cross_entropy_with(chx_scope *s, const chx_array *x, cons
   return chxi_op1(s, softmax_cross_entropy, p, x, t);
 }
 
-chx_array *chx_mean_squared_error(chx_scope *s, const chx_array *x, const chx_array *y) { return chxi_op1(s, mean_squared_error, NULL, x, y); }
+chx_array *chx_mean_squared_error(chx_scope *s, const chx_array *x, const chx_array *y)
+{
+  return chxi_op1(s, mean_squared_error, NULL, x, y);
+}

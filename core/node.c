@@ -52,7 +52,10 @@ bool chxi_good_id(chx_scope *s, const char *what, chx_backprop_id id)
   pthread_mutex_lock(&slots_lock);
   bool live = id >= 0 && id < 64 && slots_live >> id & 1;
   pthread_mutex_unlock(&slots_lock);
-  if (!live) chx_scope_fail(s, CHX_EARG, "%s: backprop id is %d, want 0 or one that chx_backprop_begin returned and that was not ended", what, id);
+  if (!live)
+    chx_scope_fail(s, CHX_EARG,
+                   "%s: backprop id is %d, want 0 or one that chx_backprop_begin returned and that was not ended", what,
+                   id);
   return live;
 }
 
@@ -72,7 +75,8 @@ chx_status chx_force_backprop(chx_scope *s, chx_backprop_id id)
 
 static bool last_ref(chxi_node *n)
 {
-  return atomic_load_explicit(&n->refs, memory_order_acquire) == 1 || atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) == 1;
+  return atomic_load_explicit(&n->refs, memory_order_acquire) == 1 ||
+         atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) == 1;
 }
 
 static void drop_saved(chxi_node *n)
@@ -198,8 +202,8 @@ bool chxi_record(chxi_call *c, uint64_t mask)
   for (int i = 0; i < n_in; i++) n_dims += c->in[i] ? c->in[i]->t.ndim : 0;
   for (int o = 0; o < n_out; o++) n_dims += c->y[o]->t.ndim;
   size_t both = (size_t)(n_in + n_out);
-  size_t bytes = sizeof(chxi_node) + (size_t)n_in * sizeof(chxi_edge) + both * (sizeof(chxi_saved) + sizeof(chxi_meta)) +
-                 (size_t)n_dims * sizeof(int64_t) + op->attr_size;
+  size_t bytes = sizeof(chxi_node) + (size_t)n_in * sizeof(chxi_edge) +
+                 both * (sizeof(chxi_saved) + sizeof(chxi_meta)) + (size_t)n_dims * sizeof(int64_t) + op->attr_size;
   bool any = false;
   for (int o = 0; o < n_out; o++) any |= chxi_is_float(c->y[o]->dtype);
   if (!any) return true;
@@ -256,8 +260,10 @@ chx_status chx_require_grad_in(chx_scope *s, chx_array *a, chx_backprop_id id)
 {
   if (!chxi_good_id(s, "require_grad", id)) return chx_scope_error(s);
   if (!a) return chx_scope_fail(s, CHX_EARG, "require_grad: the array is NULL, want an array");
-  if (!chxi_is_float(a->dtype)) return chx_scope_fail(s, CHX_EDTYPE, "require_grad: dtype is %s, want a floating one", chx_dtype_name(a->dtype));
-  if (!a->buf) return chx_scope_fail(s, CHX_EARG, "require_grad: the array is a scalar of no device, want an array on one");
+  if (!chxi_is_float(a->dtype))
+    return chx_scope_fail(s, CHX_EDTYPE, "require_grad: dtype is %s, want a floating one", chx_dtype_name(a->dtype));
+  if (!a->buf)
+    return chx_scope_fail(s, CHX_EARG, "require_grad: the array is a scalar of no device, want an array on one");
   uint64_t bit = (uint64_t)1 << id;
   if (a->mask & bit) return CHX_OK;
   if (!a->node) {
@@ -274,9 +280,15 @@ chx_status chx_require_grad_in(chx_scope *s, chx_array *a, chx_backprop_id id)
 
 chx_status chx_require_grad(chx_scope *s, chx_array *a) { return chx_require_grad_in(s, a, 0); }
 
-int chx_is_grad_required(const chx_array *a, chx_backprop_id id) { return a && id >= 0 && id < 64 && a->mask >> id & 1; }
+int chx_is_grad_required(const chx_array *a, chx_backprop_id id)
+{
+  return a && id >= 0 && id < 64 && a->mask >> id & 1;
+}
 
-int chx_is_backprop_required(const chx_scope *s, const chx_array *a) { return s && a && s->grad_mode && (a->mask & s->active) != 0; }
+int chx_is_backprop_required(const chx_scope *s, const chx_array *a)
+{
+  return s && a && s->grad_mode && (a->mask & s->active) != 0;
+}
 
 static void lock_node(chxi_node *n)
 {
@@ -299,7 +311,11 @@ static bool leaf_ready(chx_scope *s, const char *what, const chx_array *a, chx_b
 {
   if (!chxi_good_id(s, what, id)) return false;
   if (!a) return chx_scope_fail(s, CHX_EARG, "%s: the array is NULL, want a leaf", what), false;
-  if (!(a->mask >> id & 1) || !a->node) return chx_scope_fail(s, CHX_EARG, "%s: the array does not take part in graph %d, want one that chx_require_grad made a leaf", what, id), false;
+  if (!(a->mask >> id & 1) || !a->node)
+    return chx_scope_fail(s, CHX_EARG,
+                          "%s: the array does not take part in graph %d, want one that chx_require_grad made a leaf",
+                          what, id),
+           false;
   return true;
 }
 
@@ -325,10 +341,12 @@ chx_status chx_set_grad_in(chx_scope *s, chx_array *leaf, const chx_array *grad,
   char a[128], b[128];
   if (!leaf_ready(s, "set_grad", leaf, id)) return chx_scope_error(s);
   if (grad && (grad->dtype != leaf->dtype || !chxi_same_shape(grad->t.ndim, grad->shape, leaf->t.ndim, leaf->shape)))
-    return chx_scope_fail(s, CHX_ESHAPE, "set_grad: the gradient is %s%s, want the array's %s%s", chx_dtype_name(grad->dtype), chxi_shape_text(a, grad->t.ndim, grad->shape),
+    return chx_scope_fail(s, CHX_ESHAPE, "set_grad: the gradient is %s%s, want the array's %s%s",
+                          chx_dtype_name(grad->dtype), chxi_shape_text(a, grad->t.ndim, grad->shape),
                           chx_dtype_name(leaf->dtype), chxi_shape_text(b, leaf->t.ndim, leaf->shape));
   if (grad && grad->buf && grad->buf->dev != leaf->buf->dev)
-    return chx_scope_fail(s, CHX_EDEVICE, "set_grad: the gradient is on %s, want %s", grad->buf->dev->spec, leaf->buf->dev->spec);
+    return chx_scope_fail(s, CHX_EDEVICE, "set_grad: the gradient is on %s, want %s", grad->buf->dev->spec,
+                          leaf->buf->dev->spec);
   lock_node(leaf->node);
   chxi_leaf_grad *g = leaf_grad(leaf->node, id, grad != NULL);
   chx_array *old = g ? g->g : NULL;
@@ -338,7 +356,10 @@ chx_status chx_set_grad_in(chx_scope *s, chx_array *leaf, const chx_array *grad,
   return grad && !g ? chx_scope_fail(s, CHX_ENOMEM, "set_grad: out of memory") : CHX_OK;
 }
 
-chx_status chx_set_grad(chx_scope *s, chx_array *leaf, const chx_array *grad) { return chx_set_grad_in(s, leaf, grad, 0); }
+chx_status chx_set_grad(chx_scope *s, chx_array *leaf, const chx_array *grad)
+{
+  return chx_set_grad_in(s, leaf, grad, 0);
+}
 
 /* Adds to a leaf's gradient. In place where nobody else sees the old one and `in_place` allows it. */
 bool chxi_leaf_add(chx_scope *s, chxi_node *n, int id, chx_array *gx, bool in_place)
@@ -349,8 +370,8 @@ bool chxi_leaf_add(chx_scope *s, chxi_node *n, int id, chx_array *gx, bool in_pl
   bool fine = g != NULL;
   if (fine && !old)
     g->g = chx_keep(gx);
-  else if (fine && in_place && atomic_load(&old->refs) == 1 && atomic_load(&old->vrefs) == 1 && old->buf && atomic_load(&old->buf->refs) == 1 &&
-           old->t.flags & CHX_T_CONTIGUOUS && !old->node)
+  else if (fine && in_place && atomic_load(&old->refs) == 1 && atomic_load(&old->vrefs) == 1 && old->buf &&
+           atomic_load(&old->buf->refs) == 1 && old->t.flags & CHX_T_CONTIGUOUS && !old->node)
     fine = chx_add_into(s, old, old, gx) != NULL;
   else if (fine) {
     chx_array *sum = chx_add(s, old, gx);
@@ -391,7 +412,8 @@ chx_status chx_unchain_backward(chx_scope *s, const chx_array *a)
       chxi_node *p = n->in[i].node;
       n->in[i].node = NULL;
       if (!p) continue;
-      if (p->op && p->n_in) { /* our edge's reference moves into the list; a node met twice is in it twice: not while linked */
+      if (p->op &&
+          p->n_in) { /* our edge's reference moves into the list; a node met twice is in it twice: not while linked */
         bool twice = false;
         for (chxi_node *q = todo; q && !twice; q = q->link) twice = q == p;
         if (!twice) {
@@ -413,7 +435,10 @@ chx_status chx_add_grad_hook(chx_scope *s, chx_array *a, chx_grad_hook fn, void 
   chxi_hook *h = NULL;
   if (!chxi_ok(s)) goto failed;
   if (!a || !fn || !a->node) {
-    chx_scope_fail(s, CHX_EARG, "add_grad_hook: %s", !a ? "the array is NULL, want an array" : !fn ? "the function is NULL, want a function" : "the array takes part in no graph, want one that does");
+    chx_scope_fail(s, CHX_EARG, "add_grad_hook: %s",
+                   !a    ? "the array is NULL, want an array"
+                   : !fn ? "the function is NULL, want a function"
+                         : "the array takes part in no graph, want one that does");
     goto failed;
   }
   if (!(h = chxi_alloc(sizeof *h))) {

@@ -16,10 +16,11 @@
 
 enum { MAX_HEADER = 65536 }; /* far more than 16 lengths need; structured dtypes, which need more, are not read */
 
-static const struct { char text[4]; uint8_t dtype; } descrs[] = {
-  {"b1", CHX_BOOL}, {"i1", CHX_I8}, {"i2", CHX_I16}, {"i4", CHX_I32}, {"i8", CHX_I64}, {"u1", CHX_U8}, {"u2", CHX_U16},
-  {"u4", CHX_U32}, {"u8", CHX_U64}, {"f2", CHX_F16}, {"f4", CHX_F32}, {"f8", CHX_F64}, {"c8", CHX_C64}, {"c16", CHX_C128},
-  {"V2", CHX_BF16},
+static const struct { char text[4]; uint8_t dtype;
+} descrs[] = {
+    {"b1", CHX_BOOL}, {"i1", CHX_I8},  {"i2", CHX_I16}, {"i4", CHX_I32},   {"i8", CHX_I64},
+    {"u1", CHX_U8},   {"u2", CHX_U16}, {"u4", CHX_U32}, {"u8", CHX_U64},   {"f2", CHX_F16},
+    {"f4", CHX_F32},  {"f8", CHX_F64}, {"c8", CHX_C64}, {"c16", CHX_C128}, {"V2", CHX_BF16},
 };
 
 typedef struct header {
@@ -86,7 +87,8 @@ static bool parse_descr(chx_scope *s, header *h)
   if (name[0] == 'O') return bad(s, h, is, "numbers: objects are pickles, which are not read");
   for (size_t i = 0; i < sizeof descrs / sizeof *descrs; i++)
     if (!strcmp(name, descrs[i].text)) h->dtype = descrs[i].dtype;
-  if (h->dtype == CHX_BF16 && order != '<') return bad(s, h, is, "'<V2' for bf16, or a dtype that NumPy knows as a number");
+  if (h->dtype == CHX_BF16 && order != '<')
+    return bad(s, h, is, "'<V2' for bf16, or a dtype that NumPy knows as a number");
   h->swap = order == '>';
   return h->dtype || bad(s, h, is, "b1, i1 to i8, u1 to u8, f2, f4, f8, c8, c16 or <V2 (bf16)");
 }
@@ -118,9 +120,11 @@ static bool parse(chx_scope *s, header *h)
   while (!take(h, '}')) {
     char key[64];
     int k = 0;
-    if (!take_string(h, key) || !take(h, ':')) return bad(s, h, "the header is not a dictionary", "'descr', 'fortran_order' and 'shape'");
+    if (!take_string(h, key) || !take(h, ':'))
+      return bad(s, h, "the header is not a dictionary", "'descr', 'fortran_order' and 'shape'");
     while (k < 3 && strcmp(key, keys[k])) k++;
-    if (k == 3 || seen & 1u << k) return bad(s, h, "the header has an unknown key, or one twice", "'descr', 'fortran_order' and 'shape'");
+    if (k == 3 || seen & 1u << k)
+      return bad(s, h, "the header has an unknown key, or one twice", "'descr', 'fortran_order' and 'shape'");
     seen |= 1u << k;
     if (k == 0 && !parse_descr(s, h)) return false;
     if (k == 1 && !(h->fortran = take_word(h, "True")) && !take_word(h, "False"))
@@ -184,7 +188,9 @@ static bool read_elements(chx_scope *s, const header *h, chxi_input *in, chx_arr
   if (!bytes) return in->read(s, in, NULL, 0);
   unsigned char *host = (unsigned char *)a->buf->host, *temp = NULL;
   if (!host && !(host = temp = chxi_alloc(bytes)))
-    return chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory for %llu bytes on the host", h->what, (unsigned long long)bytes), false;
+    return chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory for %llu bytes on the host", h->what,
+                          (unsigned long long)bytes),
+           false;
   bool good = in->read(s, in, host, bytes);
   if (good) to_host_order(h, host, bytes);
   if (good && temp) good = chxi_upload(s, a->buf, 0, temp, bytes);
@@ -198,8 +204,8 @@ chx_array *chxi_npy_read(chx_scope *s, const char *what, chxi_input *in)
   int64_t count, bytes, shape[CHX_MAX_RANK], strides[CHX_MAX_RANK];
   char text[128];
   if (!read_header(s, &h, in)) return NULL;
-  if (!chxi_count(h.ndim, h.shape, &count) || __builtin_mul_overflow(count, (int64_t)chxi_dtypes[h.dtype].size, &bytes) ||
-      (uint64_t)bytes != in->left) {
+  if (!chxi_count(h.ndim, h.shape, &count) ||
+      __builtin_mul_overflow(count, (int64_t)chxi_dtypes[h.dtype].size, &bytes) || (uint64_t)bytes != in->left) {
     chx_scope_fail(s, CHX_EIO, "%s: it has %llu bytes of elements, want %s %s as the header says", what,
                    (unsigned long long)in->left, chx_dtype_name(h.dtype), chxi_shape_text(text, h.ndim, h.shape));
     return NULL;
@@ -219,10 +225,11 @@ size_t chxi_npy_header(char text[CHXI_NPY_HEADER], const chx_array *a)
     if (descrs[i].dtype == a->dtype) descr = descrs[i].text;
   char *dict = text + 10;
   const int room = CHXI_NPY_HEADER - 10;
-  int n = snprintf(dict, (size_t)room, "{'descr': '%c%s', 'fortran_order': False, 'shape': (", chxi_dtypes[a->dtype].size > 1 ? '<' : '|',
-                   descr);
+  int n = snprintf(dict, (size_t)room, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
+                   chxi_dtypes[a->dtype].size > 1 ? '<' : '|', descr);
   for (int i = 0; i < a->t.ndim; i++)
-    n += snprintf(dict + n, (size_t)(room - n), "%s%lld%s", i ? ", " : "", (long long)a->shape[i], a->t.ndim == 1 ? "," : "");
+    n += snprintf(dict + n, (size_t)(room - n), "%s%lld%s", i ? ", " : "", (long long)a->shape[i],
+                  a->t.ndim == 1 ? "," : "");
   n += snprintf(dict + n, (size_t)(room - n), "), }");
   const int total = (10 + n + 1 + 63) / 64 * 64; /* elements begin at a multiple of 64 */
   memset(dict + n, ' ', (size_t)(total - 10 - n));
@@ -242,7 +249,10 @@ bool chxi_npy_write(chx_scope *s, const char *what, chxi_output *out, const chx_
   if (a->buf && a->buf->host && chx_is_contiguous(a))
     return out->write(s, out, a->buf->host + (a->t.byte_offset - a->buf->offset), bytes);
   void *temp = chxi_alloc(bytes);
-  if (!temp) return chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory for %llu bytes on the host", what, (unsigned long long)bytes), false;
+  if (!temp)
+    return chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory for %llu bytes on the host", what,
+                          (unsigned long long)bytes),
+           false;
   const bool good = chx_read(s, a, temp, bytes) == CHX_OK && out->write(s, out, temp, bytes);
   chxi_free(temp, bytes);
   return good;

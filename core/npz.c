@@ -29,10 +29,13 @@ static bool make_index(chx_scope *s, chx_npz *z)
     z->bytes += z->zip.entry[i].name_len - SUFFIX + 1;
   }
   if (!z->n_room) return true;
-  if (z->n_room > INT32_MAX) return chx_scope_fail(s, CHX_EIO, "npz_open: %s: has more than 2^31 arrays, want fewer", z->zip.file.path), false;
+  if (z->n_room > INT32_MAX)
+    return chx_scope_fail(s, CHX_EIO, "npz_open: %s: has more than 2^31 arrays, want fewer", z->zip.file.path), false;
   z->names = chxi_alloc(z->bytes);
   z->index = chxi_alloc(z->n_room * sizeof *z->index);
-  if (!z->names || !z->index) return chx_scope_fail(s, CHX_ENOMEM, "npz_open: out of memory for %llu names", (unsigned long long)z->n_room), false;
+  if (!z->names || !z->index)
+    return chx_scope_fail(s, CHX_ENOMEM, "npz_open: out of memory for %llu names", (unsigned long long)z->n_room),
+           false;
   char *p = z->names;
   for (uint64_t i = 0; i < z->zip.n; i++) {
     const chxi_zip_entry *e = &z->zip.entry[i];
@@ -76,8 +79,8 @@ static void fail_unknown(chx_scope *s, const chx_npz *z, const char *name)
     const int n = snprintf(list + used, sizeof list - used, "%s%.60s", i ? ", " : "", z->index[i].name);
     used += n > 0 ? (size_t)n : 0;
   }
-  chx_scope_fail(s, CHX_EARG, "npz_get: %s: has no array \"%s\", want one of the %d it has: %s%s", z->zip.file.path, name, z->n,
-                 list, i < z->n ? ", ..." : "");
+  chx_scope_fail(s, CHX_EARG, "npz_get: %s: has no array \"%s\", want one of the %d it has: %s%s", z->zip.file.path,
+                 name, z->n, list, i < z->n ? ", ..." : "");
 }
 
 chx_array *chx_npz_get(chx_scope *s, chx_npz *z, const char *name)
@@ -112,7 +115,8 @@ void chx_npz_close(chx_npz *z)
   chxi_free(z, sizeof *z);
 }
 
-static bool write_one(chx_scope *s, chxi_zip_writer *w, const char *path, const char *name, const chx_array *a, bool compress)
+static bool write_one(chx_scope *s, chxi_zip_writer *w, const char *path, const char *name, const chx_array *a,
+                      bool compress)
 {
   char what[CHXI_WHAT], head[CHXI_NPY_HEADER];
   const size_t bytes = strlen(name) + sizeof suffix;
@@ -129,15 +133,17 @@ chx_status chx_save_npz(chx_scope *s, const char *path, int n, const char *const
                         int compress)
 {
   if (!chxi_ok(s)) return s ? chx_scope_error(s) : CHX_EARG;
-  if (n < 0 || (n && (!names || !arrays))) return chx_scope_fail(s, CHX_EARG, "save_npz: %d arrays without a list, want names and arrays", n);
+  if (n < 0 || (n && (!names || !arrays)))
+    return chx_scope_fail(s, CHX_EARG, "save_npz: %d arrays without a list, want names and arrays", n);
   for (int i = 0; i < n; i++) {
     if (!names[i] || !arrays[i])
-      return chx_scope_fail(s, CHX_EARG, "save_npz: %s %d%s%s is NULL, want names and arrays", names[i] ? "array" : "name", i,
-                            names[i] ? ", " : "", names[i] ? names[i] : "");
+      return chx_scope_fail(s, CHX_EARG, "save_npz: %s %d%s%s is NULL, want names and arrays",
+                            names[i] ? "array" : "name", i, names[i] ? ", " : "", names[i] ? names[i] : "");
     if (strlen(names[i]) > 65535 - SUFFIX)
       return chx_scope_fail(s, CHX_EARG, "save_npz: name %d has more than 65531 bytes, want fewer", i);
     for (int j = 0; j < i; j++)
-      if (!strcmp(names[j], names[i])) return chx_scope_fail(s, CHX_EARG, "save_npz: two arrays are named \"%.200s\", want one", names[i]);
+      if (!strcmp(names[j], names[i]))
+        return chx_scope_fail(s, CHX_EARG, "save_npz: two arrays are named \"%.200s\", want one", names[i]);
   }
   chxi_zip_writer *w = chxi_zip_create(s, "save_npz", path);
   bool good = w != NULL;

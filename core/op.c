@@ -112,16 +112,26 @@ const char *chx_op_input_name(const chx_op *op, int i) { return op && i >= 0 && 
 int chx_op_input_flags(const chx_op *op, int i)
 {
   if (!op || i < 0 || i >= op->n_in) return 0;
-  return (i >= op->n_required ? CHX_OPERAND_OPTIONAL : 0) | (op->variadic && i == op->n_in - 1 ? CHX_OPERAND_VARIADIC : 0);
+  return (i >= op->n_required ? CHX_OPERAND_OPTIONAL : 0) |
+         (op->variadic && i == op->n_in - 1 ? CHX_OPERAND_VARIADIC : 0);
 }
 
 int chx_op_n_outputs(const chx_op *op) { return op ? op->n_out : 0; }
-const char *chx_op_output_name(const chx_op *op, int i) { return op && i >= 0 && i < op->n_out ? op->outputs[i] : NULL; }
+const char *chx_op_output_name(const chx_op *op, int i)
+{
+  return op && i >= 0 && i < op->n_out ? op->outputs[i] : NULL;
+}
 uint64_t chx_op_dtypes(const chx_op *op) { return op ? op->dtypes : 0; }
-int chx_op_is_differentiable(const chx_op *op) { return op && (op->grad || (op->decompose && op->dtypes & CHX_FLOATS && op->n_in)); }
+int chx_op_is_differentiable(const chx_op *op)
+{
+  return op && (op->grad || (op->decompose && op->dtypes & CHX_FLOATS && op->n_in));
+}
 int chx_op_is_composite(const chx_op *op) { return op && op->decompose; }
 int chx_op_is_view(const chx_op *op) { return op && op->kind == CHXI_VIEW; }
 int chx_op_is_elementwise(const chx_op *op) { return op && op->kind == CHXI_ELEMENTWISE; }
 uint32_t chx_op_attr_size(const chx_op *op) { return op ? op->attr_size : 0; }
 int chx_op_n_attrs(const chx_op *op) { return op ? op->n_attrs : 0; }
-const chx_op_attr *chx_op_attr_at(const chx_op *op, int i) { return op && i >= 0 && i < op->n_attrs ? &op->attrs[i] : NULL; }
+const chx_op_attr *chx_op_attr_at(const chx_op *op, int i)
+{
+  return op && i >= 0 && i < op->n_attrs ? &op->attrs[i] : NULL;
+}

@@ -18,9 +18,19 @@ static bool infer_copy(chxi_call *c)
   return true;
 }
 
-const chx_op chxi_op_copy = {.name = "copy", .doc = "a dense copy of x", .id = CHXI_OP_copy, .version = 1, .kind = CHXI_KERNEL,
-  .inputs = {"x"}, .outputs = {"y"}, .n_in = 1, .n_required = 1, .n_out = 1,
-  .dtypes = CHX_ANY_REAL | CHX_BIT(CHX_C64) | CHX_BIT(CHX_C128), .infer = infer_copy, .grad = grad_copy};
+const chx_op chxi_op_copy = {.name = "copy",
+                             .doc = "a dense copy of x",
+                             .id = CHXI_OP_copy,
+                             .version = 1,
+                             .kind = CHXI_KERNEL,
+                             .inputs = {"x"},
+                             .outputs = {"y"},
+                             .n_in = 1,
+                             .n_required = 1,
+                             .n_out = 1,
+                             .dtypes = CHX_ANY_REAL | CHX_BIT(CHX_C64) | CHX_BIT(CHX_C128),
+                             .infer = infer_copy,
+                             .grad = grad_copy};
 
 static bool infer_cast(chxi_call *c)
 {
@@ -28,7 +38,8 @@ static bool infer_cast(chxi_call *c)
   const chx_array *x = c->in[0];
   if (!chxi_want_dtype_attr(c, p->dtype, chxi_op_copy.dtypes)) return false;
   if (p->dtype != x->dtype && (CHX_BIT(x->dtype) | CHX_BIT(p->dtype)) & ~CHX_ANY_REAL)
-    return chxi_bad(c, CHX_EDTYPE, "dtypes are %s and %s, want real ones", chx_dtype_name(x->dtype), chx_dtype_name((int)p->dtype));
+    return chxi_bad(c, CHX_EDTYPE, "dtypes are %s and %s, want real ones", chx_dtype_name(x->dtype),
+                    chx_dtype_name((int)p->dtype));
   chxi_out_like(c, 0, x, (int)p->dtype);
   return true;
 }
@@ -40,9 +51,21 @@ static void grad_cast(chx_scope *s, const chx_node *n, chx_array **gx)
   if (chxi_is_float(n->in[0].dtype) && chxi_is_float(n->out[0].dtype)) gx[0] = n->gy[0];
 }
 
-const chx_op chxi_op_cast = {.name = "cast", .doc = "x as another dtype; floats to integers saturate, NaN gives 0", .id = CHXI_OP_cast,
-  .version = 1, .kind = CHXI_KERNEL, .inputs = {"x"}, .outputs = {"y"}, .n_in = 1, .n_required = 1, .n_out = 1, CHXI_ATTRS(cast),
-  .dtypes = CHX_ANY_REAL | CHX_BIT(CHX_C64) | CHX_BIT(CHX_C128), .primitive = "copy", .infer = infer_cast, .grad = grad_cast};
+const chx_op chxi_op_cast = {.name = "cast",
+                             .doc = "x as another dtype; floats to integers saturate, NaN gives 0",
+                             .id = CHXI_OP_cast,
+                             .version = 1,
+                             .kind = CHXI_KERNEL,
+                             .inputs = {"x"},
+                             .outputs = {"y"},
+                             .n_in = 1,
+                             .n_required = 1,
+                             .n_out = 1,
+                             CHXI_ATTRS(cast),
+                             .dtypes = CHX_ANY_REAL | CHX_BIT(CHX_C64) | CHX_BIT(CHX_C128),
+                             .primitive = "copy",
+                             .infer = infer_cast,
+                             .grad = grad_cast};
 
 chx_array *chx_copy(chx_scope *s, const chx_array *a) { return chxi_op1(s, copy, NULL, a); }
 
@@ -59,7 +82,8 @@ chx_array *chx_cast(chx_scope *s, const chx_array *a, int dtype)
   chx_cast_attr p = CHX_ATTR(cast);
   p.dtype = dtype;
   int mode = s->grad_mode;
-  if (!chxi_is_float(dtype > 0 && dtype < CHX_DTYPE_END ? dtype : 0)) s->grad_mode = CHX_GRAD_OFF; /* no gradient passes: nothing to record */
+  if (!chxi_is_float(dtype > 0 && dtype < CHX_DTYPE_END ? dtype : 0))
+    s->grad_mode = CHX_GRAD_OFF; /* no gradient passes: nothing to record */
   chx_array *y = chxi_op1(s, cast, &p, a);
   s->grad_mode = mode;
   return y;
@@ -71,11 +95,12 @@ chx_status chx_copy_into(chx_scope *s, chx_array *out, const chx_array *a)
   if (!out->buf) return chx_scope_fail(s, CHX_EARG, "copy_into: the output is a scalar, want an array on a device");
   int lead = a->t.ndim - out->t.ndim; /* further axes of length 1, which are dropped, as NumPy does */
   bool same = chxi_same_shape(a->t.ndim, a->shape, out->t.ndim, out->shape), fits = true;
-  for (int i = 0; !same && i < a->t.ndim; i++) fits = fits && (a->shape[i] == 1 || (i >= lead && a->shape[i] == out->shape[i - lead]));
+  for (int i = 0; !same && i < a->t.ndim; i++)
+    fits = fits && (a->shape[i] == 1 || (i >= lead && a->shape[i] == out->shape[i - lead]));
   if (!fits) {
     char t1[128], t2[128];
-    return chx_scope_fail(s, CHX_ESHAPE, "copy_into: shape is %s, want one that broadcasts to %s", chxi_shape_text(t1, a->t.ndim, a->shape),
-                          chxi_shape_text(t2, out->t.ndim, out->shape));
+    return chx_scope_fail(s, CHX_ESHAPE, "copy_into: shape is %s, want one that broadcasts to %s",
+                          chxi_shape_text(t1, a->t.ndim, a->shape), chxi_shape_text(t2, out->t.ndim, out->shape));
   }
   size_t mark = s->n;
   chxi_device *home = s->dev;
@@ -102,11 +127,25 @@ static chx_array *move_to_scope(chxi_call *c)
   return c->in[0]->buf ? chxi_move(c->s, c->in[0], c->s->dev) : chx_copy(c->s, c->in[0]);
 }
 
-static void grad_to_device(chx_scope *s, const chx_node *n, chx_array **gx) { gx[0] = chx_to(s, n->gy[0], n->in[0].dev->spec); }
+static void grad_to_device(chx_scope *s, const chx_node *n, chx_array **gx)
+{
+  gx[0] = chx_to(s, n->gy[0], n->in[0].dev->spec);
+}
 
-const chx_op chxi_op_to_device = {.name = "to_device", .doc = "a copy of x on the scope's device", .id = CHXI_OP_to_device, .version = 1,
-  .kind = CHXI_VIEW, .inputs = {"x"}, .outputs = {"y"}, .n_in = 1, .n_required = 1, .n_out = 1,
-  .dtypes = CHX_ANY_REAL | CHX_BIT(CHX_C64) | CHX_BIT(CHX_C128), .infer = infer_copy, .view = move_to_scope, .grad = grad_to_device};
+const chx_op chxi_op_to_device = {.name = "to_device",
+                                  .doc = "a copy of x on the scope's device",
+                                  .id = CHXI_OP_to_device,
+                                  .version = 1,
+                                  .kind = CHXI_VIEW,
+                                  .inputs = {"x"},
+                                  .outputs = {"y"},
+                                  .n_in = 1,
+                                  .n_required = 1,
+                                  .n_out = 1,
+                                  .dtypes = CHX_ANY_REAL | CHX_BIT(CHX_C64) | CHX_BIT(CHX_C128),
+                                  .infer = infer_copy,
+                                  .view = move_to_scope,
+                                  .grad = grad_to_device};
 
 chx_array *chx_to(chx_scope *s, const chx_array *a, const char *device)
 {
@@ -128,9 +167,12 @@ static bool infer_full(chxi_call *c)
   int ndim = (int)p->shape.n;
   int64_t n;
   char text[128];
-  if (!chxi_want_dtype_attr(c, p->dtype, CHX_ANY_REAL) || !chxi_need_rank(c, 0, 0, 0) || !chxi_cast_operand(c, 0, (int)p->dtype)) return false;
+  if (!chxi_want_dtype_attr(c, p->dtype, CHX_ANY_REAL) || !chxi_need_rank(c, 0, 0, 0) ||
+      !chxi_cast_operand(c, 0, (int)p->dtype))
+    return false;
   if (!chxi_count(ndim, p->shape.v, &n))
-    return chxi_bad(c, CHX_ESHAPE, "shape is %s, want lengths >= 0 whose product fits memory", chxi_shape_text(text, ndim, p->shape.v));
+    return chxi_bad(c, CHX_ESHAPE, "shape is %s, want lengths >= 0 whose product fits memory",
+                    chxi_shape_text(text, ndim, p->shape.v));
   chxi_out_shape(c, 0, (int)p->dtype, ndim, p->shape.v);
   return true;
 }
@@ -142,9 +184,22 @@ static void arrange_full(chxi_call *c)
 
 static void grad_full(chx_scope *s, const chx_node *n, chx_array **gx) { gx[0] = chx_sum(s, n->gy[0], 0, NULL, 0); }
 
-const chx_op chxi_op_full = {.name = "full", .doc = "an array full of one value", .id = CHXI_OP_full, .version = 1, .kind = CHXI_KERNEL,
-  .inputs = {"value"}, .outputs = {"y"}, .n_in = 1, .n_required = 1, .n_out = 1, CHXI_ATTRS(full), .dtypes = CHX_ANY_REAL,
-  .primitive = "copy", .infer = infer_full, .arrange = arrange_full, .grad = grad_full};
+const chx_op chxi_op_full = {.name = "full",
+                             .doc = "an array full of one value",
+                             .id = CHXI_OP_full,
+                             .version = 1,
+                             .kind = CHXI_KERNEL,
+                             .inputs = {"value"},
+                             .outputs = {"y"},
+                             .n_in = 1,
+                             .n_required = 1,
+                             .n_out = 1,
+                             CHXI_ATTRS(full),
+                             .dtypes = CHX_ANY_REAL,
+                             .primitive = "copy",
+                             .infer = infer_full,
+                             .arrange = arrange_full,
+                             .grad = grad_full};
 
 /* Whether a kernel of dev can repeat one value: its own "full", or a "copy" that reads any strides. */
 static bool fills(const chxi_device *dev)
@@ -179,9 +234,18 @@ chx_array *chxi_full_on(chx_scope *s, chxi_device *dev, int dtype, int ndim, con
   return y;
 }
 
-chx_array *chx_full(chx_scope *s, int dtype, int ndim, const int64_t *shape, double value) { return chxi_full_on(s, NULL, dtype, ndim, shape, value); }
-chx_array *chx_zeros(chx_scope *s, int dtype, int ndim, const int64_t *shape) { return chxi_full_on(s, NULL, dtype, ndim, shape, 0); }
-chx_array *chx_ones(chx_scope *s, int dtype, int ndim, const int64_t *shape) { return chxi_full_on(s, NULL, dtype, ndim, shape, 1); }
+chx_array *chx_full(chx_scope *s, int dtype, int ndim, const int64_t *shape, double value)
+{
+  return chxi_full_on(s, NULL, dtype, ndim, shape, value);
+}
+chx_array *chx_zeros(chx_scope *s, int dtype, int ndim, const int64_t *shape)
+{
+  return chxi_full_on(s, NULL, dtype, ndim, shape, 0);
+}
+chx_array *chx_ones(chx_scope *s, int dtype, int ndim, const int64_t *shape)
+{
+  return chxi_full_on(s, NULL, dtype, ndim, shape, 1);
+}
 
 chx_array *chx_zeros_like(chx_scope *s, const chx_array *a)
 {
@@ -202,8 +266,16 @@ static bool infer_arange(chxi_call *c)
   return true;
 }
 
-const chx_op chxi_op_arange = {.name = "arange", .doc = "start, start + step, ..., n values", .id = CHXI_OP_arange, .version = 1,
-  .kind = CHXI_KERNEL, .outputs = {"y"}, .n_out = 1, CHXI_ATTRS(arange), .dtypes = CHX_ANY_REAL, .infer = infer_arange};
+const chx_op chxi_op_arange = {.name = "arange",
+                               .doc = "start, start + step, ..., n values",
+                               .id = CHXI_OP_arange,
+                               .version = 1,
+                               .kind = CHXI_KERNEL,
+                               .outputs = {"y"},
+                               .n_out = 1,
+                               CHXI_ATTRS(arange),
+                               .dtypes = CHX_ANY_REAL,
+                               .infer = infer_arange};
 
 chx_array *chx_arange(chx_scope *s, int dtype, double start, double step, int64_t n)
 {
@@ -222,7 +294,8 @@ static bool map_operands(chxi_call *c)
 {
   const chx_array *all[CHXI_KERNEL_IN];
   int n = 0, at[CHXI_KERNEL_IN], given = c->n_in;
-  if (given > CHXI_KERNEL_IN) return chxi_bad(c, CHX_EARG, "%d operands were given, want at most %d", given, CHXI_KERNEL_IN);
+  if (given > CHXI_KERNEL_IN)
+    return chxi_bad(c, CHX_EARG, "%d operands were given, want at most %d", given, CHXI_KERNEL_IN);
   memcpy(all, c->in, (size_t)given * sizeof *all);
   for (int i = 0; i < given; i++) {
     if (!chxi_want_dtypes(c, i, CHX_ANY_REAL, "a real one")) return false;
@@ -252,14 +325,18 @@ static bool infer_map(chxi_call *c)
     if (!op || op->kind != CHXI_ELEMENTWISE)
       return chxi_bad(c, CHX_EARG, "step %d is '%s', want an elementwise operator", (int)k, step->op);
     for (int i = 0; i < op->n_in; i++)
-      if (from[i] >= known) return chxi_bad(c, CHX_EARG, "step %d (%s) reads value %d, want one of the %d before it", (int)k, op->name, from[i], known);
+      if (from[i] >= known)
+        return chxi_bad(c, CHX_EARG, "step %d (%s) reads value %d, want one of the %d before it", (int)k, op->name,
+                        from[i], known);
     const int first = op->klass == 'W';
     if (first && dtype[from[0]] != CHX_BOOL)
-      return chxi_bad(c, CHX_EDTYPE, "step %d (where) chooses by %s, want bool", (int)k, chx_dtype_name(dtype[from[0]]));
+      return chxi_bad(c, CHX_EDTYPE, "step %d (where) chooses by %s, want bool", (int)k,
+                      chx_dtype_name(dtype[from[0]]));
     for (int i = first; i < op->n_in; i++)
       if (dtype[from[i]] != dtype[from[first]] || !(op->dtypes & CHX_BIT(dtype[from[i]])))
-        return chxi_bad(c, CHX_EDTYPE, "step %d (%s) reads %s, want operands of one dtype that it takes without promotion", (int)k, op->name,
-                        chx_dtype_name(dtype[from[i]]));
+        return chxi_bad(c, CHX_EDTYPE,
+                        "step %d (%s) reads %s, want operands of one dtype that it takes without promotion", (int)k,
+                        op->name, chx_dtype_name(dtype[from[i]]));
     dtype[known] = op->result == 'B' ? CHX_BOOL : dtype[from[first]];
   }
   struct chxi_out *y = &c->out[0];
@@ -292,11 +369,25 @@ static void decompose_map(chx_scope *s, chxi_call *c, chx_array **out)
     v[known++] = chxi_apply1(s, op, NULL, op->n_in, in);
   }
   chx_array *y = (chx_array *)v[known - 1];
-  if (y && !chxi_same_shape(y->t.ndim, y->shape, c->out[0].ndim, c->out[0].shape)) /* an operand that no step read was larger */
+  if (y && !chxi_same_shape(y->t.ndim, y->shape, c->out[0].ndim,
+                            c->out[0].shape)) /* an operand that no step read was larger */
     y = chx_copy(s, chx_broadcast_to(s, y, c->out[0].ndim, c->out[0].shape));
   out[0] = y;
 }
 
-const chx_op chxi_op_map = {.name = "map", .doc = "a program of elementwise operators in one pass", .id = CHXI_OP_map, .version = 1,
-  .kind = CHXI_KERNEL, .inputs = {"x"}, .outputs = {"y"}, .n_in = 1, .n_required = 1, .n_out = 1, .variadic = true, CHXI_ATTRS(map),
-  .dtypes = CHX_ANY_REAL, .infer = infer_map, .arrange = arrange_map, .decompose = decompose_map};
+const chx_op chxi_op_map = {.name = "map",
+                            .doc = "a program of elementwise operators in one pass",
+                            .id = CHXI_OP_map,
+                            .version = 1,
+                            .kind = CHXI_KERNEL,
+                            .inputs = {"x"},
+                            .outputs = {"y"},
+                            .n_in = 1,
+                            .n_required = 1,
+                            .n_out = 1,
+                            .variadic = true,
+                            CHXI_ATTRS(map),
+                            .dtypes = CHX_ANY_REAL,
+                            .infer = infer_map,
+                            .arrange = arrange_map,
+                            .decompose = decompose_map};

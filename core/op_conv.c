@@ -33,7 +33,8 @@ static bool complete(chxi_call *c, chx_conv_attr *p, int spatial)
 {
   if (p->groups < 1) return chxi_bad(c, CHX_EARG, "attribute 'groups' is %lld, want 1 or more", (long long)p->groups);
   if (p->layout != CHX_CHANNELS_FIRST && p->layout != CHX_CHANNELS_LAST)
-    return chxi_bad(c, CHX_EARG, "attribute 'layout' is %lld, want CHX_CHANNELS_FIRST or CHX_CHANNELS_LAST", (long long)p->layout);
+    return chxi_bad(c, CHX_EARG, "attribute 'layout' is %lld, want CHX_CHANNELS_FIRST or CHX_CHANNELS_LAST",
+                    (long long)p->layout);
   return chxi_attr_list(c, "stride", &p->stride, spatial, 1, 1) && chxi_attr_list(c, "pad", &p->pad, spatial, 0, 0) &&
          chxi_attr_list(c, "dilation", &p->dilation, spatial, 1, 1);
 }
@@ -45,8 +46,11 @@ static bool out_size(chxi_call *c, const chx_conv_attr *p, geometry x, geometry 
     int64_t room = x.size[i] + 2 * p->pad.v[i] - p->dilation.v[i] * (w.size[i] - 1) - 1;
     size[i] = room < 0 ? 0 : room / p->stride.v[i] + 1;
     if (size[i] < 1 || w.size[i] < 1)
-      return chxi_bad(c, CHX_ESHAPE, "spatial axis %d of length %lld with pad %lld does not hold a window of %lld with dilation %lld, want a larger x", i,
-                      (long long)x.size[i], (long long)p->pad.v[i], (long long)w.size[i], (long long)p->dilation.v[i]);
+      return chxi_bad(c, CHX_ESHAPE,
+                      "spatial axis %d of length %lld with pad %lld does not hold a window of %lld with dilation %lld, "
+                      "want a larger x",
+                      i, (long long)x.size[i], (long long)p->pad.v[i], (long long)w.size[i],
+                      (long long)p->dilation.v[i]);
   }
   return true;
 }
@@ -54,7 +58,9 @@ static bool out_size(chxi_call *c, const chx_conv_attr *p, geometry x, geometry 
 static bool channels(chxi_call *c, const chx_conv_attr *p, geometry x, geometry w)
 {
   if (x.c == w.c * p->groups && w.n % p->groups == 0) return true;
-  return chxi_bad(c, CHX_ESHAPE, "x has %lld channels and w is for %lld groups of %lld to %lld, want C = groups * C/groups and K a multiple of groups",
+  return chxi_bad(c, CHX_ESHAPE,
+                  "x has %lld channels and w is for %lld groups of %lld to %lld, want C = groups * C/groups and K a "
+                  "multiple of groups",
                   (long long)x.c, (long long)p->groups, (long long)w.c, (long long)w.n);
 }
 
@@ -64,7 +70,8 @@ static bool given_shape(chxi_call *c, const chx_conv_attr *p, int ndim)
   char text[128];
   int64_t n;
   if (p->shape.n == ndim && chxi_count(ndim, p->shape.v, &n)) return true;
-  return chxi_bad(c, CHX_ESHAPE, "attribute 'shape' is %s, want rank %d", chxi_shape_text(text, (int)p->shape.n, p->shape.v), ndim);
+  return chxi_bad(c, CHX_ESHAPE, "attribute 'shape' is %s, want rank %d",
+                  chxi_shape_text(text, (int)p->shape.n, p->shape.v), ndim);
 }
 
 /* Checks gy against what x and w give. */
@@ -75,7 +82,8 @@ static bool good_gy(chxi_call *c, const chx_conv_attr *p, const chx_array *gy, g
   if (!channels(c, p, x, w) || !out_size(c, p, x, w, size)) return false;
   shape_of(want, p->layout, x.spatial, x.n, w.n, size);
   if (chxi_same_shape(gy->t.ndim, gy->shape, x.spatial + 2, want)) return true;
-  return chxi_bad(c, CHX_ESHAPE, "shape of gy is %s, want %s", chxi_shape_text(t1, gy->t.ndim, gy->shape), chxi_shape_text(t2, x.spatial + 2, want));
+  return chxi_bad(c, CHX_ESHAPE, "shape of gy is %s, want %s", chxi_shape_text(t1, gy->t.ndim, gy->shape),
+                  chxi_shape_text(t2, x.spatial + 2, want));
 }
 
 static bool same_rank(chxi_call *c, int i, int j)
@@ -84,8 +92,8 @@ static bool same_rank(chxi_call *c, int i, int j)
   const chx_array *a = c->in[i], *b = c->in[j];
   if (!chxi_need_rank(c, i, 3, 5)) return false;
   if (a->t.ndim == b->t.ndim) return true;
-  return chxi_bad(c, CHX_ESHAPE, "shapes of %s and %s are %s and %s, want equal ranks", c->op->inputs[i], c->op->inputs[j],
-                  chxi_shape_text(t1, a->t.ndim, a->shape), chxi_shape_text(t2, b->t.ndim, b->shape));
+  return chxi_bad(c, CHX_ESHAPE, "shapes of %s and %s are %s and %s, want equal ranks", c->op->inputs[i],
+                  c->op->inputs[j], chxi_shape_text(t1, a->t.ndim, a->shape), chxi_shape_text(t2, b->t.ndim, b->shape));
 }
 
 /* ---- infer ----------------------------------------------------------------------------------------------------------------- */
@@ -102,7 +110,8 @@ static bool infer_conv(chxi_call *c)
   geometry gx = geometry_of(x->shape, x->t.ndim, p->layout), gw = geometry_of(c->in[1]->shape, x->t.ndim, p->layout);
   if (!channels(c, p, gx, gw) || !out_size(c, p, gx, gw, size)) return false;
   if (b && (b->t.ndim != 1 || b->shape[0] != gw.n))
-    return chxi_bad(c, CHX_ESHAPE, "shape of b is %s, want [%lld]", chxi_shape_text(text, b->t.ndim, b->shape), (long long)gw.n);
+    return chxi_bad(c, CHX_ESHAPE, "shape of b is %s, want [%lld]", chxi_shape_text(text, b->t.ndim, b->shape),
+                    (long long)gw.n);
   c->out[0].dtype = x->dtype;
   c->out[0].ndim = x->t.ndim;
   shape_of(c->out[0].shape, p->layout, gx.spatial, gx.n, gw.n, size);
@@ -175,12 +184,48 @@ static void grad_grad_weight(chx_scope *s, const chx_node *n, chx_array **gx)
   if (n->need[1]) gx[1] = chx_conv(s, n->x[0], n->gy[0], NULL, &p);
 }
 
-const chx_op chxi_op_conv = {.name = "conv", .doc = "cross-correlation of x with w over 1 to 3 spatial axes, plus b", .id = CHXI_OP_conv, .version = 1,
-  .kind = CHXI_KERNEL, .inputs = {"x", "w", "b"}, .outputs = {"y"}, .n_in = 3, .n_required = 2, .n_out = 1, CHXI_ATTRS(conv), .keep_x = 3,
-  .dtypes = CHX_FLOATS, .infer = infer_conv, .grad = grad_conv};
-const chx_op chxi_op_conv_grad_input = {.name = "conv_grad_input", .doc = "the gradient of conv for x", .id = CHXI_OP_conv_grad_input, .version = 1,
-  .kind = CHXI_KERNEL, .inputs = {"gy", "w"}, .outputs = {"gx"}, .n_in = 2, .n_required = 2, .n_out = 1, CHXI_ATTRS(conv), .keep_x = 3,
-  .dtypes = CHX_FLOATS, .infer = infer_grad_input, .grad = grad_grad_input};
-const chx_op chxi_op_conv_grad_weight = {.name = "conv_grad_weight", .doc = "the gradient of conv for w", .id = CHXI_OP_conv_grad_weight, .version = 1,
-  .kind = CHXI_KERNEL, .inputs = {"x", "gy"}, .outputs = {"gw"}, .n_in = 2, .n_required = 2, .n_out = 1, CHXI_ATTRS(conv), .keep_x = 3,
-  .dtypes = CHX_FLOATS, .infer = infer_grad_weight, .grad = grad_grad_weight};
+const chx_op chxi_op_conv = {.name = "conv",
+                             .doc = "cross-correlation of x with w over 1 to 3 spatial axes, plus b",
+                             .id = CHXI_OP_conv,
+                             .version = 1,
+                             .kind = CHXI_KERNEL,
+                             .inputs = {"x", "w", "b"},
+                             .outputs = {"y"},
+                             .n_in = 3,
+                             .n_required = 2,
+                             .n_out = 1,
+                             CHXI_ATTRS(conv),
+                             .keep_x = 3,
+                             .dtypes = CHX_FLOATS,
+                             .infer = infer_conv,
+                             .grad = grad_conv};
+const chx_op chxi_op_conv_grad_input = {.name = "conv_grad_input",
+                                        .doc = "the gradient of conv for x",
+                                        .id = CHXI_OP_conv_grad_input,
+                                        .version = 1,
+                                        .kind = CHXI_KERNEL,
+                                        .inputs = {"gy", "w"},
+                                        .outputs = {"gx"},
+                                        .n_in = 2,
+                                        .n_required = 2,
+                                        .n_out = 1,
+                                        CHXI_ATTRS(conv),
+                                        .keep_x = 3,
+                                        .dtypes = CHX_FLOATS,
+                                        .infer = infer_grad_input,
+                                        .grad = grad_grad_input};
+const chx_op chxi_op_conv_grad_weight = {.name = "conv_grad_weight",
+                                         .doc = "the gradient of conv for w",
+                                         .id = CHXI_OP_conv_grad_weight,
+                                         .version = 1,
+                                         .kind = CHXI_KERNEL,
+                                         .inputs = {"x", "gy"},
+                                         .outputs = {"gw"},
+                                         .n_in = 2,
+                                         .n_required = 2,
+                                         .n_out = 1,
+                                         CHXI_ATTRS(conv),
+                                         .keep_x = 3,
+                                         .dtypes = CHX_FLOATS,
+                                         .infer = infer_grad_weight,
+                                         .grad = grad_grad_weight};

@@ -80,7 +80,9 @@ static bool agree(chxi_call *c, int first, int last)
   char klass = c->op->klass;
   if (klass == 'B') {
     for (int i = first; i <= last; i++)
-      if (!(class_dtype('B', c->in[i]->dtype) ? chxi_cast_operand(c, i, CHX_BOOL) : chxi_want_dtypes(c, i, CHX_ANY_REAL, "a real one"))) return false;
+      if (!(class_dtype('B', c->in[i]->dtype) ? chxi_cast_operand(c, i, CHX_BOOL)
+                                              : chxi_want_dtypes(c, i, CHX_ANY_REAL, "a real one")))
+        return false;
     return true;
   }
   int have = klass == 'F' && last > first ? float_of_ints(c, first, last) : 0;
@@ -92,7 +94,8 @@ static bool agree(chxi_call *c, int first, int last)
   if (!chxi_promote_operands(c, first, last)) return false;
   have = c->in[first]->dtype;
   int want = class_dtype(klass, have), id = c->op->id;
-  if (have == CHX_BOOL && (id == CHXI_OP_NEG || id == CHXI_OP_SUB || id == CHXI_OP_SIGN)) /* as in NumPy: most often a mistake */
+  if (have == CHX_BOOL &&
+      (id == CHXI_OP_NEG || id == CHXI_OP_SUB || id == CHXI_OP_SIGN)) /* as in NumPy: most often a mistake */
     return chxi_bad(c, CHX_EDTYPE, "dtype is bool, want a number (logical_not, logical_xor are for bool)");
   if (!want)
     return chxi_bad(c, CHX_EDTYPE, "dtype is %s, want %s", chx_dtype_name(have),
@@ -143,7 +146,8 @@ static bool infer_with_scalar(chxi_call *c, const chx_array *x, int scalar)
 static bool infer2(chxi_call *c)
 {
   const chx_array *x = c->in[0], *y = c->in[1];
-  if (chxi_unlikely(x->dtype != y->dtype || x->weak | y->weak || !(c->op->dtypes & CHX_BIT(x->dtype)) || x->t.ndim != y->t.ndim)) {
+  if (chxi_unlikely(x->dtype != y->dtype || x->weak | y->weak || !(c->op->dtypes & CHX_BIT(x->dtype)) ||
+                    x->t.ndim != y->t.ndim)) {
     if (y->weak && !x->weak && c->op->dtypes & CHX_FLOATS & CHX_BIT(x->dtype)) return infer_with_scalar(c, x, 1);
     if (x->weak && !y->weak && c->op->dtypes & CHX_FLOATS & CHX_BIT(y->dtype)) return infer_with_scalar(c, y, 0);
     return infer_mixed(c, 2, 0);
@@ -165,7 +169,8 @@ static void arrange(chxi_call *c)
     const chx_array *a = c->in[i];
     if (chxi_unlikely(!a->buf)) continue;
     bool same = a->t.ndim == ndim;
-    if (chxi_likely(same && a->size && a->size == c->y[0]->size)) continue; /* as it broadcasts, it has the result's shape */
+    if (chxi_likely(same && a->size && a->size == c->y[0]->size))
+      continue; /* as it broadcasts, it has the result's shape */
     for (int k = 0; same && k < ndim; k++) same = a->shape[k] == shape[k];
     if (chxi_unlikely(!same)) chxi_arrange_broadcast(c, i, ndim, shape);
   }

@@ -18,8 +18,9 @@ static bool infer_concatenate(chxi_call *c)
     bool fine = b->t.ndim == a->t.ndim;
     for (int k = 0; fine && k < a->t.ndim; k++) fine = k == p->axis || a->shape[k] == b->shape[k];
     if (!fine || !b->buf)
-      return chxi_bad(c, CHX_ESHAPE, "shapes are %s and %s, want equal but for axis %lld", chxi_shape_text(t1, a->t.ndim, a->shape),
-                      chxi_shape_text(t2, b->t.ndim, b->shape), (long long)p->axis);
+      return chxi_bad(c, CHX_ESHAPE, "shapes are %s and %s, want equal but for axis %lld",
+                      chxi_shape_text(t1, a->t.ndim, a->shape), chxi_shape_text(t2, b->t.ndim, b->shape),
+                      (long long)p->axis);
     length += b->shape[p->axis];
   }
   chxi_out_like(c, 0, a, a->dtype);
@@ -56,7 +57,10 @@ static void fill_parts(chx_scope *s, chxi_call *c, chx_array **out, int axis, bo
   }
 }
 
-static void decompose_concatenate(chx_scope *s, chxi_call *c, chx_array **out) { fill_parts(s, c, out, (int)((chx_axis_attr *)c->attr)->axis, false); }
+static void decompose_concatenate(chx_scope *s, chxi_call *c, chx_array **out)
+{
+  fill_parts(s, c, out, (int)((chx_axis_attr *)c->attr)->axis, false);
+}
 
 static void grad_concatenate(chx_scope *s, const chx_node *n, chx_array **gx)
 {
@@ -90,7 +94,8 @@ static bool infer_stack(chxi_call *c)
   for (int i = 0; i < c->n_in; i++) {
     const chx_array *b = c->in[i];
     if (!chxi_same_shape(a->t.ndim, a->shape, b->t.ndim, b->shape))
-      return chxi_bad(c, CHX_ESHAPE, "shapes are %s and %s, want equal", chxi_shape_text(t1, a->t.ndim, a->shape), chxi_shape_text(t2, b->t.ndim, b->shape));
+      return chxi_bad(c, CHX_ESHAPE, "shapes are %s and %s, want equal", chxi_shape_text(t1, a->t.ndim, a->shape),
+                      chxi_shape_text(t2, b->t.ndim, b->shape));
   }
   struct chxi_out *y = &c->out[0];
   y->dtype = a->dtype;
@@ -99,7 +104,10 @@ static bool infer_stack(chxi_call *c)
   return true;
 }
 
-static void decompose_stack(chx_scope *s, chxi_call *c, chx_array **out) { fill_parts(s, c, out, (int)((chx_axis_attr *)c->attr)->axis, true); }
+static void decompose_stack(chx_scope *s, chxi_call *c, chx_array **out)
+{
+  fill_parts(s, c, out, (int)((chx_axis_attr *)c->attr)->axis, true);
+}
 
 static void grad_stack(chx_scope *s, const chx_node *n, chx_array **gx)
 {
@@ -118,7 +126,8 @@ static bool infer_pad(chxi_call *c)
   if (!chxi_want_dtypes(c, 0, CHX_ANY_REAL, "a real one") || !chxi_on_device_operand(c, 0)) return false;
   const chx_array *x = c->in[0];
   int n = x->t.ndim;
-  if (!chxi_attr_list(c, "before", &p->before, n, 0, 0) || !chxi_attr_list(c, "after", &p->after, n, 0, 0)) return false;
+  if (!chxi_attr_list(c, "before", &p->before, n, 0, 0) || !chxi_attr_list(c, "after", &p->after, n, 0, 0))
+    return false;
   chxi_out_like(c, 0, x, x->dtype);
   for (int i = 0; i < n; i++) c->out[0].shape[i] += p->before.v[i] + p->after.v[i];
   return true;
@@ -151,6 +160,19 @@ static void grad_pad(chx_scope *s, const chx_node *n, chx_array **gx)
   gx[0] = chx_slice(s, n->gy[0], &q);
 }
 
-const chx_op chxi_op_pad = {.name = "pad", .doc = "x with constant elements added around it", .id = CHXI_OP_pad, .version = 1, .kind = CHXI_COMPOSITE,
-  .inputs = {"x"}, .outputs = {"y"}, .n_in = 1, .n_required = 1, .n_out = 1, CHXI_ATTRS(pad), .dtypes = CHX_ANY_REAL, .parts = "full copy",
-  .infer = infer_pad, .grad = grad_pad, .decompose = decompose_pad};
+const chx_op chxi_op_pad = {.name = "pad",
+                            .doc = "x with constant elements added around it",
+                            .id = CHXI_OP_pad,
+                            .version = 1,
+                            .kind = CHXI_COMPOSITE,
+                            .inputs = {"x"},
+                            .outputs = {"y"},
+                            .n_in = 1,
+                            .n_required = 1,
+                            .n_out = 1,
+                            CHXI_ATTRS(pad),
+                            .dtypes = CHX_ANY_REAL,
+                            .parts = "full copy",
+                            .infer = infer_pad,
+                            .grad = grad_pad,
+                            .decompose = decompose_pad};

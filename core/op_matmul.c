@@ -9,7 +9,9 @@ static bool infer_matmul(chxi_call *c)
 {
   char t1[128], t2[128];
   int64_t batch[CHX_MAX_RANK];
-  if (!chxi_promote_operands(c, 0, 1) || !chxi_want_dtypes(c, 0, CHX_ANY_REAL, "a real one") || !chxi_on_device_operand(c, 0) || !chxi_on_device_operand(c, 1)) return false;
+  if (!chxi_promote_operands(c, 0, 1) || !chxi_want_dtypes(c, 0, CHX_ANY_REAL, "a real one") ||
+      !chxi_on_device_operand(c, 0) || !chxi_on_device_operand(c, 1))
+    return false;
   const chx_array *a = c->in[0], *b = c->in[1];
   int na = a->t.ndim, nb = b->t.ndim, n = 0;
   int64_t ka = na ? a->shape[na - 1] : 0, kb = nb ? b->shape[nb > 1 ? nb - 2 : 0] : -1;
@@ -20,8 +22,8 @@ static bool infer_matmul(chxi_call *c)
     batch[n++] = p == 1 ? q : p;
   }
   if (!fine)
-    return chxi_bad(c, CHX_ESHAPE, "shapes are %s and %s, want [..., M, K] and [..., K, N]", chxi_shape_text(t1, na, a->shape),
-                    chxi_shape_text(t2, nb, b->shape));
+    return chxi_bad(c, CHX_ESHAPE, "shapes are %s and %s, want [..., M, K] and [..., K, N]",
+                    chxi_shape_text(t1, na, a->shape), chxi_shape_text(t2, nb, b->shape));
   struct chxi_out *y = &c->out[0];
   y->dtype = a->dtype;
   y->ndim = n;
@@ -115,23 +117,37 @@ static void grad_matmul(chx_scope *s, const chx_node *n, chx_array **gx)
   }
 }
 
-const chx_op chxi_op_matmul = {.name = "matmul", .doc = "the matrix product of a and b, over leading batch axes", .id = CHXI_OP_matmul, .version = 1,
-  .kind = CHXI_KERNEL, .inputs = {"a", "b"}, .outputs = {"y"}, .n_in = 2, .n_required = 2, .n_out = 1, .keep_x = 3, .dtypes = CHX_ANY_REAL,
-  .infer = infer_matmul, .arrange = arrange_matmul, .grad = grad_matmul};
+const chx_op chxi_op_matmul = {.name = "matmul",
+                               .doc = "the matrix product of a and b, over leading batch axes",
+                               .id = CHXI_OP_matmul,
+                               .version = 1,
+                               .kind = CHXI_KERNEL,
+                               .inputs = {"a", "b"},
+                               .outputs = {"y"},
+                               .n_in = 2,
+                               .n_required = 2,
+                               .n_out = 1,
+                               .keep_x = 3,
+                               .dtypes = CHX_ANY_REAL,
+                               .infer = infer_matmul,
+                               .arrange = arrange_matmul,
+                               .grad = grad_matmul};
 
 /* ---- linear ------------------------------------------------------------------------------------------------------------------ */
 
 static bool infer_linear(chxi_call *c)
 {
   char t1[128], t2[128];
-  if (!chxi_float_operands(c, 0, 2) || !chxi_need_rank(c, 1, 2, 2) || !chxi_need_rank(c, 0, 1, CHX_MAX_RANK)) return false;
+  if (!chxi_float_operands(c, 0, 2) || !chxi_need_rank(c, 1, 2, 2) || !chxi_need_rank(c, 0, 1, CHX_MAX_RANK))
+    return false;
   const chx_array *x = c->in[0], *w = c->in[1], *b = c->in[2];
   int n = x->t.ndim;
   if (x->shape[n - 1] != w->shape[1])
-    return chxi_bad(c, CHX_ESHAPE, "shapes of x and w are %s and %s, want [..., I] and [O, I]", chxi_shape_text(t1, n, x->shape),
-                    chxi_shape_text(t2, 2, w->shape));
+    return chxi_bad(c, CHX_ESHAPE, "shapes of x and w are %s and %s, want [..., I] and [O, I]",
+                    chxi_shape_text(t1, n, x->shape), chxi_shape_text(t2, 2, w->shape));
   if (b && (b->t.ndim != 1 || b->shape[0] != w->shape[0]))
-    return chxi_bad(c, CHX_ESHAPE, "shape of b is %s, want [%lld]", chxi_shape_text(t1, b->t.ndim, b->shape), (long long)w->shape[0]);
+    return chxi_bad(c, CHX_ESHAPE, "shape of b is %s, want [%lld]", chxi_shape_text(t1, b->t.ndim, b->shape),
+                    (long long)w->shape[0]);
   chxi_out_shape(c, 0, x->dtype, n, x->shape);
   c->out[0].shape[n - 1] = w->shape[0];
   return true;
@@ -179,6 +195,20 @@ static void grad_linear(chx_scope *s, const chx_node *n, chx_array **gx)
   if (n->need[2]) gx[2] = n->gy[0]; /* the caller sums it */
 }
 
-const chx_op chxi_op_linear = {.name = "linear", .doc = "x w^T + b over the last axis of x", .id = CHXI_OP_linear, .version = 1,
-  .kind = CHXI_COMPOSITE, .inputs = {"x", "w", "b"}, .outputs = {"y"}, .n_in = 3, .n_required = 2, .n_out = 1, .keep_x = 3,
-  .dtypes = CHX_FLOATS, .parts = "matmul add", .infer = infer_linear, .arrange = arrange_linear, .grad = grad_linear, .decompose = decompose_linear};
+const chx_op chxi_op_linear = {.name = "linear",
+                               .doc = "x w^T + b over the last axis of x",
+                               .id = CHXI_OP_linear,
+                               .version = 1,
+                               .kind = CHXI_COMPOSITE,
+                               .inputs = {"x", "w", "b"},
+                               .outputs = {"y"},
+                               .n_in = 3,
+                               .n_required = 2,
+                               .n_out = 1,
+                               .keep_x = 3,
+                               .dtypes = CHX_FLOATS,
+                               .parts = "matmul add",
+                               .infer = infer_linear,
+                               .arrange = arrange_linear,
+                               .grad = grad_linear,
+                               .decompose = decompose_linear};

@@ -12,10 +12,16 @@ static bool infer_float(chxi_call *c)
 
 /* ---- softmax, log_softmax ------------------------------------------------------------------------------------------------- */
 
-static bool infer_softmax(chxi_call *c) { return infer_float(c) && chxi_axis(c, &((chx_softmax_attr *)c->attr)->axis, c->in[0]->t.ndim); }
+static bool infer_softmax(chxi_call *c)
+{
+  return infer_float(c) && chxi_axis(c, &((chx_softmax_attr *)c->attr)->axis, c->in[0]->t.ndim);
+}
 
 /* x - max(x), in which e^x does not overflow. */
-static chx_array *shifted(chx_scope *s, const chx_array *x, const chx_ints *axis) { return chx_sub(s, x, chxi_amax_axes(s, x, axis, 1)); }
+static chx_array *shifted(chx_scope *s, const chx_array *x, const chx_ints *axis)
+{
+  return chx_sub(s, x, chxi_amax_axes(s, x, axis, 1));
+}
 
 static void decompose_softmax(chx_scope *s, chxi_call *c, chx_array **out)
 {
@@ -114,7 +120,8 @@ ENTRY(gelu, "x/2 (1 + erf(x / sqrt 2)), or its tanh approximation", gelu, 1, 0, 
 static bool infer_dropout(chxi_call *c)
 {
   const chx_dropout_attr *p = c->attr;
-  if (!(p->ratio >= 0 && p->ratio < 1)) return chxi_bad(c, CHX_EARG, "attribute 'ratio' is %g, want 0 <= ratio < 1", p->ratio);
+  if (!(p->ratio >= 0 && p->ratio < 1))
+    return chxi_bad(c, CHX_EARG, "attribute 'ratio' is %g, want 0 <= ratio < 1", p->ratio);
   return infer_float(c);
 }
 
@@ -129,9 +136,13 @@ static void decompose_dropout(chx_scope *s, chxi_call *c, chx_array **out)
 }
 
 /* Linear: the same elements of gy, which the same seed and counter choose. */
-static void grad_dropout(chx_scope *s, const chx_node *n, chx_array **gx) { gx[0] = chxi_op1(s, dropout, n->attr, n->gy[0]); }
+static void grad_dropout(chx_scope *s, const chx_node *n, chx_array **gx)
+{
+  gx[0] = chxi_op1(s, dropout, n->attr, n->gy[0]);
+}
 
-ENTRY(dropout, "x with elements dropped at random, the others scaled by 1 / (1 - ratio)", dropout, 0, 0, "random_bits greater_equal mul where", infer_dropout);
+ENTRY(dropout, "x with elements dropped at random, the others scaled by 1 / (1 - ratio)", dropout, 0, 0,
+      "random_bits greater_equal mul where", infer_dropout);
 
 chx_array *chx_dropout(chx_scope *s, const chx_array *x, double ratio)
 {
@@ -149,13 +160,15 @@ chx_array *chx_dropout(chx_scope *s, const chx_array *x, double ratio)
 static bool infer_cross_entropy(chxi_call *c)
 {
   char t1[128], t2[128];
-  if (!chxi_want_dtypes(c, 0, CHX_ANY_REAL, "a real one") || !chxi_float_operands(c, 0, 0) || !chxi_need_rank(c, 0, 2, CHX_MAX_RANK) || !chxi_index_operand(c, 1)) return false;
+  if (!chxi_want_dtypes(c, 0, CHX_ANY_REAL, "a real one") || !chxi_float_operands(c, 0, 0) ||
+      !chxi_need_rank(c, 0, 2, CHX_MAX_RANK) || !chxi_index_operand(c, 1))
+    return false;
   const chx_array *x = c->in[0], *t = c->in[1];
   bool fine = t->t.ndim == x->t.ndim - 1 && t->shape[0] == x->shape[0];
   for (int i = 1; fine && i < t->t.ndim; i++) fine = t->shape[i] == x->shape[i + 1];
   if (!fine)
-    return chxi_bad(c, CHX_ESHAPE, "shapes of x and t are %s and %s, want [N, C, ...] and [N, ...]", chxi_shape_text(t1, x->t.ndim, x->shape),
-                    chxi_shape_text(t2, t->t.ndim, t->shape));
+    return chxi_bad(c, CHX_ESHAPE, "shapes of x and t are %s and %s, want [N, C, ...] and [N, ...]",
+                    chxi_shape_text(t1, x->t.ndim, x->shape), chxi_shape_text(t2, t->t.ndim, t->shape));
   chxi_out_shape(c, 0, x->dtype, 0, NULL);
   return true;
 }
@@ -195,11 +208,24 @@ static void grad_softmax_cross_entropy(chx_scope *s, const chx_node *n, chx_arra
   gx[0] = chx_scatter_add_along_axis(s, chx_mul(s, chx_softmax(s, n->x[0], 1), w), l.at, chx_neg(s, w), 1);
 }
 
-const chx_op chxi_op_softmax_cross_entropy = {.name = "softmax_cross_entropy", .doc = "the mean of -log softmax(x)[t] over labels t, negative ones counting from the end",
-  .id = CHXI_OP_softmax_cross_entropy, .version = 1, .kind = CHXI_COMPOSITE, .inputs = {"x", "t"}, .outputs = {"y"}, .n_in = 2, .n_required = 2, .n_out = 1,
-  CHXI_ATTRS(softmax_cross_entropy), .keep_x = 3, .dtypes = CHX_FLOATS,
-  .parts = "log_softmax not_equal where sum maximum take_along_axis div neg", .infer = infer_cross_entropy,
-  .grad = grad_softmax_cross_entropy, .decompose = decompose_softmax_cross_entropy};
+const chx_op chxi_op_softmax_cross_entropy = {
+    .name = "softmax_cross_entropy",
+    .doc = "the mean of -log softmax(x)[t] over labels t, negative ones counting from the end",
+    .id = CHXI_OP_softmax_cross_entropy,
+    .version = 1,
+    .kind = CHXI_COMPOSITE,
+    .inputs = {"x", "t"},
+    .outputs = {"y"},
+    .n_in = 2,
+    .n_required = 2,
+    .n_out = 1,
+    CHXI_ATTRS(softmax_cross_entropy),
+    .keep_x = 3,
+    .dtypes = CHX_FLOATS,
+    .parts = "log_softmax not_equal where sum maximum take_along_axis div neg",
+    .infer = infer_cross_entropy,
+    .grad = grad_softmax_cross_entropy,
+    .decompose = decompose_softmax_cross_entropy};
 
 /* ---- mean_squared_error ----------------------------------------------------------------------------------------------------- */
 
@@ -209,7 +235,8 @@ static bool infer_squared_error(chxi_call *c)
   if (!chxi_float_operands(c, 0, 1)) return false;
   const chx_array *x = c->in[0], *y = c->in[1];
   if (!chxi_same_shape(x->t.ndim, x->shape, y->t.ndim, y->shape))
-    return chxi_bad(c, CHX_ESHAPE, "shapes are %s and %s, want equal", chxi_shape_text(t1, x->t.ndim, x->shape), chxi_shape_text(t2, y->t.ndim, y->shape));
+    return chxi_bad(c, CHX_ESHAPE, "shapes are %s and %s, want equal", chxi_shape_text(t1, x->t.ndim, x->shape),
+                    chxi_shape_text(t2, y->t.ndim, y->shape));
   chxi_out_shape(c, 0, x->dtype, 0, NULL);
   return true;
 }
@@ -227,6 +254,19 @@ static void grad_mean_squared_error(chx_scope *s, const chx_node *n, chx_array *
   if (n->need[1]) gx[1] = chx_neg(s, g);
 }
 
-const chx_op chxi_op_mean_squared_error = {.name = "mean_squared_error", .doc = "the mean of (x - y)^2", .id = CHXI_OP_mean_squared_error, .version = 1,
-  .kind = CHXI_COMPOSITE, .inputs = {"x", "y"}, .outputs = {"v"}, .n_in = 2, .n_required = 2, .n_out = 1, .keep_x = 3, .dtypes = CHX_FLOATS,
-  .parts = "sub square mean", .infer = infer_squared_error, .grad = grad_mean_squared_error, .decompose = decompose_mean_squared_error};
+const chx_op chxi_op_mean_squared_error = {.name = "mean_squared_error",
+                                           .doc = "the mean of (x - y)^2",
+                                           .id = CHXI_OP_mean_squared_error,
+                                           .version = 1,
+                                           .kind = CHXI_COMPOSITE,
+                                           .inputs = {"x", "y"},
+                                           .outputs = {"v"},
+                                           .n_in = 2,
+                                           .n_required = 2,
+                                           .n_out = 1,
+                                           .keep_x = 3,
+                                           .dtypes = CHX_FLOATS,
+                                           .parts = "sub square mean",
+                                           .infer = infer_squared_error,
+                                           .grad = grad_mean_squared_error,
+                                           .decompose = decompose_mean_squared_error};

@@ -9,14 +9,17 @@
 static bool complete(chxi_call *c, chx_pool_attr *p, int spatial)
 {
   if (p->layout != CHX_CHANNELS_FIRST && p->layout != CHX_CHANNELS_LAST)
-    return chxi_bad(c, CHX_EARG, "attribute 'layout' is %lld, want CHX_CHANNELS_FIRST or CHX_CHANNELS_LAST", (long long)p->layout);
+    return chxi_bad(c, CHX_EARG, "attribute 'layout' is %lld, want CHX_CHANNELS_FIRST or CHX_CHANNELS_LAST",
+                    (long long)p->layout);
   if (!p->ksize.n) return chxi_bad(c, CHX_EARG, "attribute 'ksize' is not given, want a length per spatial axis");
   if (!chxi_attr_list(c, "ksize", &p->ksize, spatial, 1, 1)) return false;
   if (!p->stride.n) p->stride = p->ksize;
-  if (!chxi_attr_list(c, "stride", &p->stride, spatial, 1, 1) || !chxi_attr_list(c, "pad", &p->pad, spatial, 0, 0)) return false;
+  if (!chxi_attr_list(c, "stride", &p->stride, spatial, 1, 1) || !chxi_attr_list(c, "pad", &p->pad, spatial, 0, 0))
+    return false;
   for (int i = 0; i < spatial; i++)
     if (p->pad.v[i] >= p->ksize.v[i])
-      return chxi_bad(c, CHX_EARG, "attribute 'pad' is %lld for a window of %lld, want less than the window", (long long)p->pad.v[i], (long long)p->ksize.v[i]);
+      return chxi_bad(c, CHX_EARG, "attribute 'pad' is %lld for a window of %lld, want less than the window",
+                      (long long)p->pad.v[i], (long long)p->ksize.v[i]);
   return true;
 }
 
@@ -31,8 +34,9 @@ static bool pooled(chxi_call *c, const chx_pool_attr *p, int ndim, const int64_t
     int64_t n = room < 0 ? 0 : (room + (p->cover_all ? s - 1 : 0)) / s + 1;
     if (n > 1 && (n - 1) * s >= h + p->pad.v[i]) n--;
     if (n < 1 || h < 1)
-      return chxi_bad(c, CHX_ESHAPE, "spatial axis %d of length %lld with pad %lld does not hold a window of %lld, want a larger x", i, (long long)h,
-                      (long long)p->pad.v[i], (long long)k);
+      return chxi_bad(c, CHX_ESHAPE,
+                      "spatial axis %d of length %lld with pad %lld does not hold a window of %lld, want a larger x", i,
+                      (long long)h, (long long)p->pad.v[i], (long long)k);
     out[first_spatial(p) + i] = n;
   }
   return true;
@@ -79,13 +83,27 @@ static void grad_max(chx_scope *s, const chx_node *n, chx_array **gx)
   const chxi_meta *x = &n->in[0];
   if (!n->gy[0]) return;
   chx_array *zeros = flat(s, chxi_full_on(s, x->dev, n->gy[0]->dtype, x->ndim, x->shape, 0), p);
-  chx_array *g = chx_scatter_add_along_axis(s, zeros, flat(s, n->y[1], p), flat(s, n->gy[0], p), p->layout == CHX_CHANNELS_LAST ? 1 : 2);
+  chx_array *g = chx_scatter_add_along_axis(s, zeros, flat(s, n->y[1], p), flat(s, n->gy[0], p),
+                                            p->layout == CHX_CHANNELS_LAST ? 1 : 2);
   gx[0] = chx_reshape(s, g, x->ndim, x->shape);
 }
 
-const chx_op chxi_op_max_pool = {.name = "max_pool", .doc = "the largest of each window, and its position in the flattened spatial axes of x",
-  .id = CHXI_OP_max_pool, .version = 1, .kind = CHXI_KERNEL, .inputs = {"x"}, .outputs = {"y", "indices"}, .n_in = 1, .n_required = 1, .n_out = 2,
-  CHXI_ATTRS(pool), .keep_y = 2, .dtypes = MAX_DTYPES, .infer = infer_max, .grad = grad_max};
+const chx_op chxi_op_max_pool = {.name = "max_pool",
+                                 .doc =
+                                     "the largest of each window, and its position in the flattened spatial axes of x",
+                                 .id = CHXI_OP_max_pool,
+                                 .version = 1,
+                                 .kind = CHXI_KERNEL,
+                                 .inputs = {"x"},
+                                 .outputs = {"y", "indices"},
+                                 .n_in = 1,
+                                 .n_required = 1,
+                                 .n_out = 2,
+                                 CHXI_ATTRS(pool),
+                                 .keep_y = 2,
+                                 .dtypes = MAX_DTYPES,
+                                 .infer = infer_max,
+                                 .grad = grad_max};
 
 /* ---- avg_pool, avg_pool_grad -------------------------------------------------------------------------------------------- */
 
@@ -108,10 +126,12 @@ static bool infer_avg_grad(chxi_call *c)
   const chx_array *gy = c->in[0];
   int n = gy->t.ndim;
   if (p->shape.n != n || !chxi_count(n, p->shape.v, &count))
-    return chxi_bad(c, CHX_ESHAPE, "attribute 'shape' is %s, want the shape of x, of rank %d", chxi_shape_text(t1, (int)p->shape.n, p->shape.v), n);
+    return chxi_bad(c, CHX_ESHAPE, "attribute 'shape' is %s, want the shape of x, of rank %d",
+                    chxi_shape_text(t1, (int)p->shape.n, p->shape.v), n);
   if (!complete(c, p, n - 2) || !pooled(c, p, n, p->shape.v, want)) return false;
   if (!chxi_same_shape(n, gy->shape, n, want))
-    return chxi_bad(c, CHX_ESHAPE, "shape of gy is %s, want %s", chxi_shape_text(t1, n, gy->shape), chxi_shape_text(t2, n, want));
+    return chxi_bad(c, CHX_ESHAPE, "shape of gy is %s, want %s", chxi_shape_text(t1, n, gy->shape),
+                    chxi_shape_text(t2, n, want));
   chxi_out_shape(c, 0, gy->dtype, n, p->shape.v);
   return true;
 }
@@ -123,8 +143,31 @@ static void grad_avg_grad(chx_scope *s, const chx_node *n, chx_array **gx)
   gx[0] = chx_avg_pool(s, n->gy[0], &p);
 }
 
-const chx_op chxi_op_avg_pool = {.name = "avg_pool", .doc = "the mean of each window", .id = CHXI_OP_avg_pool, .version = 1, .kind = CHXI_KERNEL,
-  .inputs = {"x"}, .outputs = {"y"}, .n_in = 1, .n_required = 1, .n_out = 1, CHXI_ATTRS(pool), .dtypes = CHX_FLOATS, .infer = infer_avg, .grad = grad_avg};
-const chx_op chxi_op_avg_pool_grad = {.name = "avg_pool_grad", .doc = "the gradient of avg_pool", .id = CHXI_OP_avg_pool_grad, .version = 1,
-  .kind = CHXI_KERNEL, .inputs = {"gy"}, .outputs = {"gx"}, .n_in = 1, .n_required = 1, .n_out = 1, CHXI_ATTRS(pool), .dtypes = CHX_FLOATS,
-  .infer = infer_avg_grad, .grad = grad_avg_grad};
+const chx_op chxi_op_avg_pool = {.name = "avg_pool",
+                                 .doc = "the mean of each window",
+                                 .id = CHXI_OP_avg_pool,
+                                 .version = 1,
+                                 .kind = CHXI_KERNEL,
+                                 .inputs = {"x"},
+                                 .outputs = {"y"},
+                                 .n_in = 1,
+                                 .n_required = 1,
+                                 .n_out = 1,
+                                 CHXI_ATTRS(pool),
+                                 .dtypes = CHX_FLOATS,
+                                 .infer = infer_avg,
+                                 .grad = grad_avg};
+const chx_op chxi_op_avg_pool_grad = {.name = "avg_pool_grad",
+                                      .doc = "the gradient of avg_pool",
+                                      .id = CHXI_OP_avg_pool_grad,
+                                      .version = 1,
+                                      .kind = CHXI_KERNEL,
+                                      .inputs = {"gy"},
+                                      .outputs = {"gx"},
+                                      .n_in = 1,
+                                      .n_required = 1,
+                                      .n_out = 1,
+                                      CHXI_ATTRS(pool),
+                                      .dtypes = CHX_FLOATS,
+                                      .infer = infer_avg_grad,
+                                      .grad = grad_avg_grad};

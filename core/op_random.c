@@ -18,8 +18,10 @@ static bool infer_shape(chxi_call *c, uint64_t dtypes)
   char text[128];
   if (!chxi_want_dtype_attr(c, p->dtype, dtypes)) return false;
   if (!chxi_count((int)p->shape.n, p->shape.v, &n))
-    return chxi_bad(c, CHX_ESHAPE, "shape is %s, want lengths >= 0 whose product fits memory", chxi_shape_text(text, (int)p->shape.n, p->shape.v));
-  if (!isfinite(p->low) || !isfinite(p->high)) return chxi_bad(c, CHX_EARG, "attributes are %g and %g, want finite numbers", p->low, p->high);
+    return chxi_bad(c, CHX_ESHAPE, "shape is %s, want lengths >= 0 whose product fits memory",
+                    chxi_shape_text(text, (int)p->shape.n, p->shape.v));
+  if (!isfinite(p->low) || !isfinite(p->high))
+    return chxi_bad(c, CHX_EARG, "attributes are %g and %g, want finite numbers", p->low, p->high);
   chxi_out_shape(c, 0, (int)p->dtype, (int)p->shape.n, p->shape.v);
   return true;
 }
@@ -27,8 +29,16 @@ static bool infer_shape(chxi_call *c, uint64_t dtypes)
 #define BITS_DTYPES (CHX_BIT(CHX_U32) | CHX_BIT(CHX_U64))
 static bool infer_bits(chxi_call *c) { return infer_shape(c, BITS_DTYPES); }
 
-const chx_op chxi_op_random_bits = {.name = "random_bits", .doc = "the bits of Philox 4x32-10, u32 or u64", .id = CHXI_OP_random_bits, .version = 1,
-  .kind = CHXI_KERNEL, .outputs = {"y"}, .n_out = 1, CHXI_ATTRS(random), .dtypes = BITS_DTYPES, .infer = infer_bits};
+const chx_op chxi_op_random_bits = {.name = "random_bits",
+                                    .doc = "the bits of Philox 4x32-10, u32 or u64",
+                                    .id = CHXI_OP_random_bits,
+                                    .version = 1,
+                                    .kind = CHXI_KERNEL,
+                                    .outputs = {"y"},
+                                    .n_out = 1,
+                                    CHXI_ATTRS(random),
+                                    .dtypes = BITS_DTYPES,
+                                    .infer = infer_bits};
 
 chx_array *chxi_bits_on(chx_scope *s, chxi_device *dev, int dtype, int ndim, const int64_t *shape, uint64_t seed,
                         uint64_t counter)
@@ -57,7 +67,8 @@ static uint64_t blocks_of(const chx_random_attr *p, bool wide)
 static chx_array *bits(chx_scope *s, const chxi_call *c, bool wide, uint64_t skip)
 {
   const chx_random_attr *p = c->attr;
-  return chxi_bits_on(s, c->dev, wide ? CHX_U64 : CHX_U32, c->out[0].ndim, c->out[0].shape, (uint64_t)p->seed, (uint64_t)p->counter + skip);
+  return chxi_bits_on(s, c->dev, wide ? CHX_U64 : CHX_U32, c->out[0].ndim, c->out[0].shape, (uint64_t)p->seed,
+                      (uint64_t)p->counter + skip);
 }
 
 /* Multiples of 2^-24 in f32, of 2^-53 in f64, in [0, 1). */
@@ -92,7 +103,8 @@ static void decompose_uniform(chx_scope *s, chxi_call *c, chx_array **out)
   chx_array *y = unit(s, c, p->dtype == CHX_F64, 0);
   if (p->low != 0 || p->high != 1) y = chxi_times(s, y, p->high - p->low);
   if (p->low != 0) y = chxi_plus(s, y, p->low);
-  if (p->low < p->high && (p->low != 0 || p->high != 1 || p->dtype == CHX_F16 || p->dtype == CHX_BF16)) /* rounding may reach high */
+  if (p->low < p->high &&
+      (p->low != 0 || p->high != 1 || p->dtype == CHX_F16 || p->dtype == CHX_BF16)) /* rounding may reach high */
     y = chx_minimum(s, y, chx_real(s, below((int)p->dtype, p->high)));
   out[0] = chx_cast(s, y, (int)p->dtype);
 }
@@ -100,7 +112,8 @@ static void decompose_uniform(chx_scope *s, chxi_call *c, chx_array **out)
 #define ENTRY(text, doc_, types, made_of, infer_) \
   const chx_op chxi_op_##text = {.name = #text, .doc = doc_, .id = CHXI_OP_##text, .version = 1, .kind = CHXI_COMPOSITE, .outputs = {"y"}, \
     .n_out = 1, CHXI_ATTRS(random), .dtypes = types, .parts = made_of, .infer = infer_, .decompose = decompose_##text}
-ENTRY(uniform, "uniform random numbers in [low, high)", CHX_FLOATS, "random_bits right_shift cast mul add minimum", infer_floats);
+ENTRY(uniform, "uniform random numbers in [low, high)", CHX_FLOATS, "random_bits right_shift cast mul add minimum",
+      infer_floats);
 
 /* ---- normal ------------------------------------------------------------------------------------------------------------------ */
 
@@ -110,13 +123,15 @@ static void decompose_normal(chx_scope *s, chxi_call *c, chx_array **out)
   bool wide = p->dtype == CHX_F64;
   chx_array *u = chxi_plus(s, unit(s, c, wide, 0), wide ? 0x1p-53 : 0x1p-24); /* (0, 1] */
   chx_array *v = unit(s, c, wide, blocks_of(p, wide));
-  chx_array *r = chx_sqrt(s, chxi_times(s, chx_log(s, u), -2)), *y = chx_mul(s, r, chx_cos(s, chxi_times(s, v, 2 * M_PI)));
+  chx_array *r = chx_sqrt(s, chxi_times(s, chx_log(s, u), -2)),
+            *y = chx_mul(s, r, chx_cos(s, chxi_times(s, v, 2 * M_PI)));
   if (p->high != 1) y = chxi_times(s, y, p->high);
   if (p->low != 0) y = chxi_plus(s, y, p->low);
   out[0] = chx_cast(s, y, (int)p->dtype);
 }
 
-ENTRY(normal, "normal random numbers of a mean (low) and standard deviation (high)", CHX_FLOATS, "random_bits right_shift cast mul add log sqrt cos", infer_floats);
+ENTRY(normal, "normal random numbers of a mean (low) and standard deviation (high)", CHX_FLOATS,
+      "random_bits right_shift cast mul add log sqrt cos", infer_floats);
 
 /* ---- bernoulli ---------------------------------------------------------------------------------------------------------------- */
 
@@ -164,7 +179,8 @@ ENTRY(integers, "random integers in [low, high)", CHX_INTEGERS, "random_bits rem
 
 /* ---- named functions: each takes its blocks of the counter -------------------------------------------------------------- */
 
-static chx_array *draw(chx_scope *s, const chx_op *op, int dtype, int ndim, const int64_t *shape, double low, double high, int streams, bool wide)
+static chx_array *draw(chx_scope *s, const chx_op *op, int dtype, int ndim, const int64_t *shape, double low,
+                       double high, int streams, bool wide)
 {
   chx_random_attr p = CHX_ATTR(random);
   if (!chxi_list_from_shape(s, op->name, &p.shape, ndim, shape)) return NULL;

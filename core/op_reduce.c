@@ -43,7 +43,8 @@ static bool not_empty(chxi_call *c, const chx_ints *axes)
   int64_t kept = 1; /* where nothing is asked for, nothing is missing */
   for (int i = 0; i < c->out[0].ndim; i++) kept *= c->out[0].shape[i];
   if (!kept) return true;
-  return chxi_bad(c, CHX_ESHAPE, "shape is %s, want at least 1 element to reduce", chxi_shape_text(text, c->in[0]->t.ndim, c->in[0]->shape));
+  return chxi_bad(c, CHX_ESHAPE, "shape is %s, want at least 1 element to reduce",
+                  chxi_shape_text(text, c->in[0]->t.ndim, c->in[0]->shape));
 }
 
 /* The output in keepdims form. */
@@ -85,13 +86,17 @@ static bool infer_reduce(chxi_call *c)
   if (p->kind < CHX_REDUCE_SUM || p->kind > CHX_REDUCE_MEAN)
     return chxi_bad(c, CHX_EARG, "attribute 'kind' is %u, want CHX_REDUCE_SUM to CHX_REDUCE_MEAN", p->kind);
   if (!chxi_want_dtypes(c, 0, CHX_ANY_REAL, "a real one")) return false;
-  uint64_t makes = p->kind == CHX_REDUCE_MEAN ? CHX_FLOATS : p->kind == CHX_REDUCE_ALL || p->kind == CHX_REDUCE_ANY ? CHX_BIT(CHX_BOOL)
-                   : p->kind == CHX_REDUCE_SUM || p->kind == CHX_REDUCE_PROD ? CHX_NUMBERS : CHX_ANY_REAL;
+  uint64_t makes = p->kind == CHX_REDUCE_MEAN                                ? CHX_FLOATS
+                   : p->kind == CHX_REDUCE_ALL || p->kind == CHX_REDUCE_ANY  ? CHX_BIT(CHX_BOOL)
+                   : p->kind == CHX_REDUCE_SUM || p->kind == CHX_REDUCE_PROD ? CHX_NUMBERS
+                                                                             : CHX_ANY_REAL;
   if (p->dtype && !chxi_want_dtype_attr(c, p->dtype, makes)) return false;
   if (!p->dtype) p->dtype = natural_dtype(p->kind, c->in[0]->dtype);
-  if (c->in[0]->t.ndim == 0 && p->axes.n) return chxi_bad(c, CHX_EARG, "axis %lld is out of range for rank 0, want none", (long long)p->axes.v[0]);
+  if (c->in[0]->t.ndim == 0 && p->axes.n)
+    return chxi_bad(c, CHX_EARG, "axis %lld is out of range for rank 0, want none", (long long)p->axes.v[0]);
   if (c->in[0]->t.ndim == 0) p->keepdims = 0;
-  if (!chxi_cast_operand(c, 0, (int)p->dtype) || !at_least_1d(c) || !chxi_axes(c, &p->axes, c->in[0]->t.ndim)) return false;
+  if (!chxi_cast_operand(c, 0, (int)p->dtype) || !at_least_1d(c) || !chxi_axes(c, &p->axes, c->in[0]->t.ndim))
+    return false;
   out_reduced(c, (int)p->dtype, &p->axes, p->keepdims);
   return (p->kind != CHX_REDUCE_MAX && p->kind != CHX_REDUCE_MIN) || not_empty(c, &p->axes);
 }
@@ -126,7 +131,8 @@ static chx_array *exclusive_products(chx_scope *s, const chx_array *x, int axis,
     p.before.n = p.after.n = x->t.ndim;
     (after ? &p.after : &p.before)->v[axis] = step;
     p.value = 1;
-    const chx_array *part = after ? chx_slice_axis(s, x, axis, step, CHX_SLICE_NONE, 1) : chx_slice_axis(s, x, axis, 0, n - step, 1);
+    const chx_array *part =
+        after ? chx_slice_axis(s, x, axis, step, CHX_SLICE_NONE, 1) : chx_slice_axis(s, x, axis, 0, n - step, 1);
     const chx_array *moved = chx_pad(s, part, &p);
     x = k ? chx_mul(s, x, moved) : moved; /* the first move makes it exclusive */
     if (!x) break;
@@ -230,10 +236,13 @@ static bool infer_logsumexp(chxi_call *c)
 {
   chx_reduce_attr *p = c->attr;
   if (p->dtype && !chxi_want_dtype_attr(c, p->dtype, CHX_FLOATS)) return false;
-  if (!chxi_want_dtypes(c, 0, CHX_ANY_REAL, "a real one") || !(p->dtype ? chxi_cast_operand(c, 0, (int)p->dtype) : chxi_need_float(c, 0))) return false;
+  if (!chxi_want_dtypes(c, 0, CHX_ANY_REAL, "a real one") ||
+      !(p->dtype ? chxi_cast_operand(c, 0, (int)p->dtype) : chxi_need_float(c, 0)))
+    return false;
   p->dtype = c->in[0]->dtype;
   if (c->in[0]->t.ndim == 0) p->keepdims = 0;
-  if (c->in[0]->t.ndim == 0 && p->axes.n) return chxi_bad(c, CHX_EARG, "axis %lld is out of range for rank 0, want none", (long long)p->axes.v[0]);
+  if (c->in[0]->t.ndim == 0 && p->axes.n)
+    return chxi_bad(c, CHX_EARG, "axis %lld is out of range for rank 0, want none", (long long)p->axes.v[0]);
   if (!at_least_1d(c) || !chxi_axes(c, &p->axes, c->in[0]->t.ndim)) return false;
   out_reduced(c, (int)p->dtype, &p->axes, p->keepdims);
   return not_empty(c, &p->axes);
@@ -258,7 +267,21 @@ static void grad_logsumexp(chx_scope *s, const chx_node *n, chx_array **gx)
   gx[0] = chx_mul(s, chxi_keepdims(s, n->gy[0], x->ndim, x->shape, &p->axes), part);
 }
 
-const chx_op chxi_op_logsumexp = {.name = "logsumexp", .doc = "the logarithm of the sum of e^x over axes", .id = CHXI_OP_logsumexp, .version = 1,
-  .kind = CHXI_COMPOSITE, .inputs = {"x"}, .outputs = {"y"}, .n_in = 1, .n_required = 1, .n_out = 1, CHXI_ATTRS(reduce), .keep_x = 1, .keep_y = 1,
-  .dtypes = CHX_FLOATS, .parts = "amax isfinite where sub exp sum log add", .infer = infer_logsumexp, .grad = grad_logsumexp,
-  .decompose = decompose_logsumexp};
+const chx_op chxi_op_logsumexp = {.name = "logsumexp",
+                                  .doc = "the logarithm of the sum of e^x over axes",
+                                  .id = CHXI_OP_logsumexp,
+                                  .version = 1,
+                                  .kind = CHXI_COMPOSITE,
+                                  .inputs = {"x"},
+                                  .outputs = {"y"},
+                                  .n_in = 1,
+                                  .n_required = 1,
+                                  .n_out = 1,
+                                  CHXI_ATTRS(reduce),
+                                  .keep_x = 1,
+                                  .keep_y = 1,
+                                  .dtypes = CHX_FLOATS,
+                                  .parts = "amax isfinite where sub exp sum log add",
+                                  .infer = infer_logsumexp,
+                                  .grad = grad_logsumexp,
+                                  .decompose = decompose_logsumexp};

@@ -6,13 +6,27 @@
 
 #define VIEW_DTYPES (CHX_ANY_REAL | CHX_BIT(CHX_C64) | CHX_BIT(CHX_C128))
 #define VIEW(text, doc_, A, infer_, view_, grad_) \
-  const chx_op chxi_op_##text = {.name = #text, .doc = doc_, .id = CHXI_OP_##text, .version = 1, .kind = CHXI_VIEW, .inputs = {"x"}, \
-    .outputs = {"y"}, .n_in = 1, .n_required = 1, .n_out = 1, CHXI_ATTRS(A), .dtypes = VIEW_DTYPES, .infer = infer_, .view = view_, .grad = grad_}
+  const chx_op chxi_op_##text = {.name = #text, \
+                                 .doc = doc_, \
+                                 .id = CHXI_OP_##text, \
+                                 .version = 1, \
+                                 .kind = CHXI_VIEW, \
+                                 .inputs = {"x"}, \
+                                 .outputs = {"y"}, \
+                                 .n_in = 1, \
+                                 .n_required = 1, \
+                                 .n_out = 1, \
+                                 CHXI_ATTRS(A), \
+                                 .dtypes = VIEW_DTYPES, \
+                                 .infer = infer_, \
+                                 .view = view_, \
+                                 .grad = grad_}
 
 static chx_array *view_as(chxi_call *c, const int64_t *strides, int64_t offset)
 {
   const chx_array *x = c->in[0];
-  return chxi_array_view(c->s, x, x->dtype, c->out[0].ndim, c->out[0].shape, strides, offset * chxi_dtypes[x->dtype].size);
+  return chxi_array_view(c->s, x, x->dtype, c->out[0].ndim, c->out[0].shape, strides,
+                         offset * chxi_dtypes[x->dtype].size);
 }
 
 /* ---- reshape, squeeze ----------------------------------------------------------------------------------------------------- */
@@ -81,7 +95,10 @@ static chx_array *view_reshape(chxi_call *c)
   return reshape_strides(c->in[0], c->out[0].ndim, c->out[0].shape, strides) ? view_as(c, strides, 0) : NULL;
 }
 
-static void grad_reshape(chx_scope *s, const chx_node *n, chx_array **gx) { gx[0] = chx_reshape(s, n->gy[0], n->in[0].ndim, n->in[0].shape); }
+static void grad_reshape(chx_scope *s, const chx_node *n, chx_array **gx)
+{
+  gx[0] = chx_reshape(s, n->gy[0], n->in[0].ndim, n->in[0].shape);
+}
 
 VIEW(reshape, "x with another shape", reshape, infer_reshape, view_reshape, grad_reshape);
 
@@ -99,7 +116,8 @@ static bool infer_squeeze(chxi_call *c)
     if (x->shape[i] == 1) drop |= 1u << i;
   for (int64_t k = 0; !every && k < p->axes.n; k++) {
     int64_t v = p->axes.v[k];
-    if (x->shape[v] != 1) return chxi_bad(c, CHX_ESHAPE, "axis %lld has length %lld, want 1", (long long)v, (long long)x->shape[v]);
+    if (x->shape[v] != 1)
+      return chxi_bad(c, CHX_ESHAPE, "axis %lld has length %lld, want 1", (long long)v, (long long)x->shape[v]);
     drop |= 1u << v;
   }
   int m = 0;
@@ -123,7 +141,8 @@ chx_array *chx_expand_dims(chx_scope *s, const chx_array *x, int axis)
   int64_t shape[CHX_MAX_RANK];
   int n = x->t.ndim + 1, at = axis < 0 ? axis + n : axis;
   if (at < 0 || at >= n || n > CHX_MAX_RANK) {
-    chx_scope_fail(s, CHX_EARG, "expand_dims: axis is %d, want %d to %d and a result of rank at most %d", axis, -n, n - 1, CHX_MAX_RANK);
+    chx_scope_fail(s, CHX_EARG, "expand_dims: axis is %d, want %d to %d and a result of rank at most %d", axis, -n,
+                   n - 1, CHX_MAX_RANK);
     return NULL;
   }
   for (int i = 0; i < n; i++) shape[i] = i < at ? x->shape[i] : i == at ? 1 : x->shape[i - 1];
@@ -150,10 +169,12 @@ static bool infer_transpose(chxi_call *c)
     p->axes.n = ndim;
     for (int i = 0; i < ndim; i++) p->axes.v[i] = ndim - 1 - i;
   }
-  if (p->axes.n != ndim) return chxi_bad(c, CHX_EARG, "%lld axes are given for rank %d, want all", (long long)p->axes.n, ndim);
+  if (p->axes.n != ndim)
+    return chxi_bad(c, CHX_EARG, "%lld axes are given for rank %d, want all", (long long)p->axes.n, ndim);
   for (int i = 0; i < ndim; i++) {
     if (!chxi_axis(c, &p->axes.v[i], ndim)) return false;
-    if (seen >> p->axes.v[i] & 1) return chxi_bad(c, CHX_EARG, "axis %lld is given twice, want a permutation", (long long)p->axes.v[i]);
+    if (seen >> p->axes.v[i] & 1)
+      return chxi_bad(c, CHX_EARG, "axis %lld is given twice, want a permutation", (long long)p->axes.v[i]);
     seen |= 1u << p->axes.v[i];
     shape[i] = x->shape[p->axes.v[i]];
   }
@@ -190,7 +211,9 @@ chx_array *chx_swapaxes(chx_scope *s, const chx_array *x, int axis1, int axis2)
   if (!chxi_named(s, "swapaxes", x)) return NULL;
   int n = x->t.ndim, a = axis1 < 0 ? axis1 + n : axis1, b = axis2 < 0 ? axis2 + n : axis2, perm[CHX_MAX_RANK];
   if (a < 0 || a >= n || b < 0 || b >= n)
-    return chx_scope_fail(s, CHX_EARG, "swapaxes: axis %d is out of range for rank %d, want %d to %d", a < 0 || a >= n ? axis1 : axis2, n, -n, n - 1), NULL;
+    return chx_scope_fail(s, CHX_EARG, "swapaxes: axis %d is out of range for rank %d, want %d to %d",
+                          a < 0 || a >= n ? axis1 : axis2, n, -n, n - 1),
+           NULL;
   for (int i = 0; i < n; i++) perm[i] = i == a ? b : i == b ? a : i;
   return chx_transpose(s, x, n, perm);
 }
@@ -211,8 +234,8 @@ static bool infer_broadcast(chxi_call *c)
     fine = want >= 0 && (have == want || have == 1);
   }
   if (!fine)
-    return chxi_bad(c, CHX_ESHAPE, "shape is %s, want one that broadcasts to %s", chxi_shape_text(t1, x->t.ndim, x->shape),
-                    chxi_shape_text(t2, n, p->shape.v));
+    return chxi_bad(c, CHX_ESHAPE, "shape is %s, want one that broadcasts to %s",
+                    chxi_shape_text(t1, x->t.ndim, x->shape), chxi_shape_text(t2, n, p->shape.v));
   chxi_out_shape(c, 0, x->dtype, n, p->shape.v);
   return true;
 }
@@ -222,7 +245,8 @@ static chx_array *view_broadcast(chxi_call *c)
   const chx_array *x = c->in[0];
   int64_t strides[CHX_MAX_RANK];
   int n = c->out[0].ndim, lead = n - x->t.ndim;
-  for (int i = 0; i < n; i++) strides[i] = i < lead || x->shape[i - lead] != c->out[0].shape[i] ? 0 : x->strides[i - lead];
+  for (int i = 0; i < n; i++)
+    strides[i] = i < lead || x->shape[i - lead] != c->out[0].shape[i] ? 0 : x->strides[i - lead];
   return view_as(c, strides, 0);
 }
 

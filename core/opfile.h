@@ -12,15 +12,19 @@
 /* ---- for infer (infer.c) ------------------------------------------------------------------------------------------ */
 
 bool chxi_on_device_operand(chxi_call *c, int i); /* a scalar operand becomes a 0-d array on the call's device */
-bool chxi_want_dtypes(chxi_call *c, int i, uint64_t dtypes, const char *want); /* error unless in[i]'s dtype is in the set */
+bool chxi_want_dtypes(chxi_call *c, int i, uint64_t dtypes,
+                      const char *want); /* error unless in[i]'s dtype is in the set */
 bool chxi_want_dtype_attr(chxi_call *c, int64_t dtype, uint64_t dtypes);       /* attribute 'dtype' */
 bool chxi_index_operand(chxi_call *c, int i); /* integers, cast to i64 */
-bool chxi_float_operands(chxi_call *c, int first, int last); /* to their common floating dtype, integers as class D; on the device */
-bool chxi_all_outputs(chxi_call *c); /* makes every output, though the caller asked for fewer: the gradient reads them */
+bool chxi_float_operands(chxi_call *c, int first,
+                         int last); /* to their common floating dtype, integers as class D; on the device */
+bool chxi_all_outputs(
+    chxi_call *c); /* makes every output, though the caller asked for fewer: the gradient reads them */
 
 /* ---- for named functions (named.c) --------------------------------------------------------------------------------- */
 
-bool chxi_named(chx_scope *s, const char *what, const chx_array *a); /* s is fine and a is not NULL; else the error is set */
+bool chxi_named(chx_scope *s, const char *what,
+                const chx_array *a); /* s is fine and a is not NULL; else the error is set */
 bool chxi_list_from_ints(chx_scope *s, const char *what, chx_ints *list, int n, const int *v);
 bool chxi_list_from_shape(chx_scope *s, const char *what, chx_ints *list, int n, const int64_t *v);
 /* An array full of v, on device dev (NULL: the scope's). */

@@ -74,7 +74,8 @@ static const void *host_extension(void *ctx, const char *name)
   return NULL;
 }
 
-static chx_status host_parallel_for(void *ctx, int64_t n, int64_t grain, void (*fn)(int64_t, int64_t, void *), void *arg)
+static chx_status host_parallel_for(void *ctx, int64_t n, int64_t grain, void (*fn)(int64_t, int64_t, void *),
+                                    void *arg)
 {
   (void)ctx;
   return chxi_parallel_for(n, grain, fn, arg);
@@ -168,7 +169,11 @@ static void open_devices(chxi_backend *b, char **why)
   }
   if (th) th->fail_text[0] = 0;
   st = b->plugin->device_count(b->state, &n);
-  if (st || !n) append(why, "; %s: no device: %s", b->path, th && th->fail_text[0] ? th->fail_text : st ? chx_status_text(st) : "it found none");
+  if (st || !n)
+    append(why, "; %s: no device: %s", b->path,
+           th && th->fail_text[0] ? th->fail_text
+           : st                   ? chx_status_text(st)
+                                  : "it found none");
   for (uint32_t i = 0; !st && i < n; i++) {
     chx_dev *dev = NULL;
     if (th) th->fail_text[0] = 0;
@@ -297,7 +302,8 @@ chx_status chx_load_plugin(chx_scope *s, const char *path)
   if (!chxi_ok(s)) return chx_scope_error(s);
   if (!path) return chx_scope_fail(s, CHX_EARG, "load_plugin: the path is NULL, want a file");
   char *why = NULL, real[PATH_MAX];
-  if (!realpath(path, real)) return chx_scope_fail(s, CHX_EIO, "load_plugin: %s: %s, want a plugin's file", path, strerror(errno));
+  if (!realpath(path, real))
+    return chx_scope_fail(s, CHX_EIO, "load_plugin: %s: %s, want a plugin's file", path, strerror(errno));
   chxi_backend *b = calloc(1, sizeof *b);
   if (!b) return chx_scope_fail(s, CHX_ENOMEM, "load_plugin: out of memory");
   pthread_mutex_lock(&chxi_load_lock);
@@ -308,12 +314,14 @@ chx_status chx_load_plugin(chx_scope *s, const char *path)
     chxi_backend *old = known(b->name);
     if (old && old->plugin) {
       if (!old->path || strcmp(old->path, real))
-        chx_scope_fail(s, CHX_EDEVICE, "load_plugin: %s: backend '%s' was already loaded from %s, want another name", real, b->name, old->path);
+        chx_scope_fail(s, CHX_EDEVICE, "load_plugin: %s: backend '%s' was already loaded from %s, want another name",
+                       real, b->name, old->path);
       free(b->path);
       free(b);
     } else {
       if (old) old->name[0] = 0; /* it had not been found */
-      if (!enter(b, NULL)) chx_scope_fail(s, CHX_ENOMEM, "load_plugin: %d backends are loaded, want fewer", CHXI_MAX_BACKENDS);
+      if (!enter(b, NULL))
+        chx_scope_fail(s, CHX_ENOMEM, "load_plugin: %d backends are loaded, want fewer", CHXI_MAX_BACKENDS);
       else if (b->error) chx_scope_fail(s, CHX_EDEVICE, "load_plugin: %s", b->error);
     }
   }

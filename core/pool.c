@@ -245,7 +245,8 @@ chx_status chxi_parallel_for(int64_t n, int64_t grain, void (*fn)(int64_t begin,
   announce(helpers);
   run_pieces();
   inside = false;
-  if (atomic_load(&pool.forks) != forks) return CHX_EFAILED; /* a child that fn made: its workers stayed with the parent */
+  if (atomic_load(&pool.forks) != forks)
+    return CHX_EFAILED; /* a child that fn made: its workers stayed with the parent */
   const unsigned unused = (unsigned)(atomic_fetch_and(&pool.tickets, ~0xffffffffull) & 0xffffffff);
   wait_for_workers(helpers - unused);
   atomic_store(&pool.busy, false);

@@ -69,8 +69,10 @@ chx_status chx_set_route(chx_scope *s, const char *op, const char *route)
   if (!chxi_ok(s)) return chx_scope_error(s);
   pthread_once(&forced_once, read_environment);
   if (!op || !force(op, route))
-    return chx_scope_fail(s, CHX_EARG, "set_route: '%s', '%s': want an operator's name or \"*\", and kernel, composed, staged, no-composed or NULL",
-                          op ? op : "NULL", route ? route : "NULL");
+    return chx_scope_fail(
+        s, CHX_EARG,
+        "set_route: '%s', '%s': want an operator's name or \"*\", and kernel, composed, staged, no-composed or NULL",
+        op ? op : "NULL", route ? route : "NULL");
   return CHX_OK;
 }
 
@@ -83,7 +85,8 @@ static const char *const TAIL = "its kernel does not know an attribute that is s
 static const char *const FORCED = "the route is forced";
 
 /* Why kernel k cannot serve a call with these operands; NULL: it can. */
-static const char *unfit(const chx_kernel *k, const chx_op *op, int n_in, const uint8_t *dtypes, const int *ranks, const void *attr, int out_dtype)
+static const char *unfit(const chx_kernel *k, const chx_op *op, int n_in, const uint8_t *dtypes, const int *ranks,
+                         const void *attr, int out_dtype)
 {
   uint64_t out = CHX_HAS(k, chx_kernel, dtypes_out) ? k->dtypes_out : k->dtypes_in;
   uint32_t max_rank = CHX_HAS(k, chx_kernel, max_rank) ? k->max_rank : CHX_MAX_RANK;
@@ -93,7 +96,8 @@ static const char *unfit(const chx_kernel *k, const chx_op *op, int n_in, const 
     if (ranks[i] > (int)max_rank) return RANKS;
   }
   if (out_dtype && !(out & CHX_BIT(out_dtype))) return DTYPES;
-  if ((k->min_version && op->version < (int)k->min_version) || (k->max_version && op->version > (int)k->max_version)) return "its kernel is for another version of the operator";
+  if ((k->min_version && op->version < (int)k->min_version) || (k->max_version && op->version > (int)k->max_version))
+    return "its kernel is for another version of the operator";
   for (uint32_t i = k->attr_size; attr && op->attr_size && k->attr_size && i < op->attr_size; i++)
     if (((const unsigned char *)attr)[i]) return TAIL;
   return NULL;
@@ -105,8 +109,9 @@ static const chx_op *primitive_of(const chx_op *op)
 }
 
 /* The first fit kernel after `after` (NULL: from the start) in a NULL-ended list. */
-static const chx_kernel *pick(const chx_kernel *const *list, const chx_kernel *after, const chx_op *op, int n_in, const uint8_t *dtypes,
-                              const int *ranks, const void *attr, int out_dtype, const char **why)
+static const chx_kernel *pick(const chx_kernel *const *list, const chx_kernel *after, const chx_op *op, int n_in,
+                              const uint8_t *dtypes, const int *ranks, const void *attr, int out_dtype,
+                              const char **why)
 {
   if (!list) return NULL;
   if (after)
@@ -134,14 +139,15 @@ static bool has_parts(chxi_device *dev, const chx_op *op, int dtype, const char 
     uint64_t fit = CHX_BIT(dtype) | (dtype == CHX_F16 || dtype == CHX_BF16 ? CHX_BIT(CHX_F32) : 0);
     bool found = false;
     for (int l = 0; l < 2; l++)
-      for (int i = 0; lists[l] && lists[l][i]; i++) found |= (lists[l][i]->dtypes_in & fit) || !(part->dtypes & CHX_BIT(dtype));
+      for (int i = 0; lists[l] && lists[l][i]; i++)
+        found |= (lists[l][i]->dtypes_in & fit) || !(part->dtypes & CHX_BIT(dtype));
     if (!found && !(part->decompose && has_parts(dev, part, dtype, missing))) return *missing = part->name, false;
   }
   return true;
 }
 
-static chxi_route resolve(chxi_device *dev, const chx_op *op, int n_in, const uint8_t *dtypes, const int *ranks, const void *attr,
-                              int out_dtype, const chx_kernel *after, char *reason, size_t size)
+static chxi_route resolve(chxi_device *dev, const chx_op *op, int n_in, const uint8_t *dtypes, const int *ranks,
+                          const void *attr, int out_dtype, const chx_kernel *after, char *reason, size_t size)
 {
   chxi_route r = {.kind = CHX_ROUTE_NONE};
   const char *why = NO_KERNEL, *missing = NULL;
@@ -169,10 +175,12 @@ static chxi_route resolve(chxi_device *dev, const chx_op *op, int n_in, const ui
       }
       bool by_prim = false;
       const chx_kernel *from = after;
-      if (!from || strcmp(from->op, op->name) == 0) r.k = pick(dev->kernels[op->id], from, op, n_in, d, ranks, attr, out, &why);
+      if (!from || strcmp(from->op, op->name) == 0)
+        r.k = pick(dev->kernels[op->id], from, op, n_in, d, ranks, attr, out, &why);
       if (!r.k && prim) {
         if (from && !strcmp(from->op, op->name)) from = NULL;
-        r.k = pick(dev->kernels[prim->id], from, prim, n_in, d, ranks, op->kind == CHXI_ELEMENTWISE ? NULL : attr, out, &why);
+        r.k = pick(dev->kernels[prim->id], from, prim, n_in, d, ranks, op->kind == CHXI_ELEMENTWISE ? NULL : attr, out,
+                   &why);
         by_prim = r.k != NULL;
       }
       if (r.k) {
@@ -192,11 +200,16 @@ static chxi_route resolve(chxi_device *dev, const chx_op *op, int n_in, const ui
       if (dtypes[i]) dtype = dtypes[i];
     if (native || f == FORCE_COMPOSED || has_parts(dev, op, dtype, &missing)) r.kind = CHX_ROUTE_COMPOSED;
   }
-  if (!r.k && r.kind == CHX_ROUTE_NONE && !native && f != FORCE_KERNEL) r.kind = dev->host ? CHX_ROUTE_MAPPED : CHX_ROUTE_STAGED;
+  if (!r.k && r.kind == CHX_ROUTE_NONE && !native && f != FORCE_KERNEL)
+    r.kind = dev->host ? CHX_ROUTE_MAPPED : CHX_ROUTE_STAGED;
   if (!r.k && r.kind == CHX_ROUTE_NONE && op->decompose && native) r.kind = CHX_ROUTE_COMPOSED;
   if (!r.k) r.reason = why;
   if (reason && size) {
-    if (r.k) snprintf(reason, size, "kernel '%s'%s", r.k->op, r.widen ? ", operands through f32" : r.k->flags & CHX_K_CONTIGUOUS ? ", operands made dense" : "");
+    if (r.k)
+      snprintf(reason, size, "kernel '%s'%s", r.k->op,
+               r.widen                         ? ", operands through f32"
+               : r.k->flags & CHX_K_CONTIGUOUS ? ", operands made dense"
+                                               : "");
     else if (missing) snprintf(reason, size, "%s; its decomposition needs %s", why, missing);
     else snprintf(reason, size, "%s", why);
   }
@@ -232,7 +245,8 @@ static inline bool make_key(const chxi_call *c, route_key *k, int *n)
 {
   int words = 1 + (c->n_in + 3) / 4;
   if (chxi_unlikely(words > WORDS)) return false;
-  k->w[0] = (uint64_t)c->op->id | (uint64_t)c->dev->id << 16 | (uint64_t)c->n_in << 24 | (uint64_t)c->out[0].dtype << 32 |
+  k->w[0] = (uint64_t)c->op->id | (uint64_t)c->dev->id << 16 | (uint64_t)c->n_in << 24 |
+            (uint64_t)c->out[0].dtype << 32 |
             (uint64_t)atomic_load_explicit(&chxi_route_epoch, memory_order_relaxed) << 40 | (uint64_t)1 << 63;
   uint64_t w = 0;
   for (int i = 0; i < c->n_in; i++) {
@@ -300,7 +314,8 @@ int chx_explain(chx_scope *s, const chx_op *op, const char *device, int dtype, c
   if (reason && size) *reason = 0;
   if (!chxi_ok(s)) return CHX_ROUTE_NONE;
   if (!op) return chx_scope_fail(s, CHX_EARG, "explain: the operator is NULL, want one of the table"), CHX_ROUTE_NONE;
-  if (dtype <= 0 || dtype >= CHX_DTYPE_END) return chx_scope_fail(s, CHX_EDTYPE, "explain: dtype is %d, want one of dtype.def", dtype), CHX_ROUTE_NONE;
+  if (dtype <= 0 || dtype >= CHX_DTYPE_END)
+    return chx_scope_fail(s, CHX_EDTYPE, "explain: dtype is %d, want one of dtype.def", dtype), CHX_ROUTE_NONE;
   chxi_device *dev = device ? chxi_device_find(s, device) : s->dev;
   if (!dev) return CHX_ROUTE_NONE;
   pthread_once(&forced_once, read_environment);

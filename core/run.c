@@ -189,9 +189,16 @@ static enum outcome run(chxi_call *c, const chxi_route *r)
   chx_map_attr program;
   struct scratch mem = {c->s, dev, NULL};
   if (chxi_unlikely(!dev->host) && (!chxi_stream_of(c->s, dev, &q) || !before(c, q))) return FAILED;
-  chx_call call = {.size = sizeof call, .op_version = (uint32_t)c->op->version, .dev = dev->dev, .queue = q ? q->q : NULL,
-                   .in = c->t_in, .out = c->t_out, .n_in = (uint32_t)c->n_in, .n_out = (uint32_t)c->n_out,
-                   .attr = c->attr, .host_state = &mem};
+  chx_call call = {.size = sizeof call,
+                   .op_version = (uint32_t)c->op->version,
+                   .dev = dev->dev,
+                   .queue = q ? q->q : NULL,
+                   .in = c->t_in,
+                   .out = c->t_out,
+                   .n_in = (uint32_t)c->n_in,
+                   .n_out = (uint32_t)c->n_out,
+                   .attr = c->attr,
+                   .host_state = &mem};
   if (chxi_unlikely(r->by_map)) {
     one_step(c->op, &program);
     call.attr = &program;
@@ -233,7 +240,8 @@ static enum outcome adapted(chxi_call *c, const chxi_route *r)
   if (r->widen ? widen(c) : outputs(c, r)) {
     arrange(c);
     /* A copy kernel that wants dense operands cannot make them. */
-    if (c->op->id == CHXI_OP_copy && r->flags & CHX_K_CONTIGUOUS && c->in[0]->buf && !(c->t_in[0].flags & CHX_T_CONTIGUOUS))
+    if (c->op->id == CHXI_OP_copy && r->flags & CHX_K_CONTIGUOUS && c->in[0]->buf &&
+        !(c->t_in[0].flags & CHX_T_CONTIGUOUS))
       o = DECLINED;
     else if (adapt(c, r) && (o = run(c, r)) == DONE && r->widen && !narrow(c))
       o = FAILED;
@@ -243,7 +251,9 @@ static enum outcome adapted(chxi_call *c, const chxi_route *r)
   memcpy(c->in, keep, (size_t)c->n_in * sizeof *keep);
   s->grad_mode = mode;
   if (o == DONE && changed) c->route = CHX_ROUTE_ADAPTED;
-  if (o == DONE && changed) chxi_ledger_add(c->dev, c->op, CHX_ROUTE_ADAPTED, 0, chxi_now_ns() - t0, r->widen ? "its kernel takes f32" : "its kernel takes dense operands on the device");
+  if (o == DONE && changed)
+    chxi_ledger_add(c->dev, c->op, CHX_ROUTE_ADAPTED, 0, chxi_now_ns() - t0,
+                    r->widen ? "its kernel takes f32" : "its kernel takes dense operands on the device");
   return o;
 }
 
@@ -259,7 +269,8 @@ static inline bool as_they_are(const chxi_call *c, const chxi_route *r)
 
 bool chxi_run_kernel(chxi_call *c, const chxi_route *first)
 {
-  if (chxi_unlikely(c->n_in > CHXI_KERNEL_IN)) return chxi_bad(c, CHX_EARG, "%d operands were given, want at most %d", c->n_in, CHXI_KERNEL_IN);
+  if (chxi_unlikely(c->n_in > CHXI_KERNEL_IN))
+    return chxi_bad(c, CHX_EARG, "%d operands were given, want at most %d", c->n_in, CHXI_KERNEL_IN);
   chxi_route r = *first;
   c->route = CHX_ROUTE_KERNEL;
   for (;;) {
@@ -277,7 +288,9 @@ bool chxi_run_kernel(chxi_call *c, const chxi_route *first)
     r.reason = "its kernel declined the operands";
     if (r.kind == CHX_ROUTE_COMPOSED) return chxi_run_composed(c, true, r.reason);
     if (r.kind == CHX_ROUTE_STAGED || r.kind == CHX_ROUTE_MAPPED) return chxi_run_staged(c, r.reason);
-    if (r.kind == CHX_ROUTE_NONE) return chxi_bad(c, CHX_EUNSUPPORTED, "the kernel on %s declined these operands, and there is no other way", c->dev->spec);
+    if (r.kind == CHX_ROUTE_NONE)
+      return chxi_bad(c, CHX_EUNSUPPORTED, "the kernel on %s declined these operands, and there is no other way",
+                      c->dev->spec);
   }
   for (int o = 0; o < c->n_out; o++)
     if (c->y[o] == c->given[o]) atomic_fetch_add_explicit(&c->y[o]->buf->version, 1, memory_order_relaxed);

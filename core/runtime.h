@@ -105,7 +105,7 @@ bool chxi_before_read(chx_scope *s, chxi_stream *q, chxi_buffer *b);   /* orders
 bool chxi_before_write(chx_scope *s, chxi_stream *q, chxi_buffer *b);  /* and after the reads since */
 void chxi_after(chxi_stream *q, chxi_buffer *b, bool wrote);
 bool chxi_buffer_settled(chx_scope *s, chxi_buffer *b);          /* waits for all uses; false: its content was lost */
-bool chxi_buffer_good(chx_scope *s, const chxi_buffer *b);       /* false, with the late error, if its content was lost */
+bool chxi_buffer_good(chx_scope *s, const chxi_buffer *b); /* false, with the late error, if its content was lost */
 void chxi_buffer_forget_uses(chxi_buffer *b, chxi_stream *by);   /* orders `by` after every use of a free block */
 uint64_t chxi_stream_mark(chxi_stream *q);
 static inline chx_queue *chxi_stream_lock(chxi_stream *q) { return q ? pthread_mutex_lock(&q->lock), q->q : NULL; }
@@ -132,13 +132,17 @@ struct chxi_route {
 };
 
 const chxi_route *chxi_route_find(chxi_call *c);                         /* valid until the thread's next call */
-chxi_route chxi_route_next(chxi_call *c, const chx_kernel *after);      /* without the cache; after: a kernel that declined */
+chxi_route chxi_route_next(chxi_call *c,
+                           const chx_kernel *after); /* without the cache; after: a kernel that declined */
 extern atomic_uint chxi_route_epoch;
 void chxi_ledger_add(chxi_device *dev, const chx_op *op, int route, uint64_t bytes, uint64_t ns, const char *reason);
 uint64_t chxi_now_ns(void);
 
 /* The dtype that messages about c name. */
-static inline int chxi_call_dtype(const chxi_call *c) { return c->n_in && c->in[0] ? c->in[0]->dtype : c->out[0].dtype; }
+static inline int chxi_call_dtype(const chxi_call *c)
+{
+  return c->n_in && c->in[0] ? c->in[0]->dtype : c->out[0].dtype;
+}
 bool chxi_run_kernel(chxi_call *c, const chxi_route *r); /* run.c */
 bool chxi_run_staged(chxi_call *c, const char *reason);  /* fallback.c */
 bool chxi_fill_staged(chx_scope *s, chx_array *y, const chx_array *a); /* likewise: y = a in place, through the host */
@@ -155,7 +159,13 @@ void chxi_plan_done(struct chxi_plan *p, chxi_stream *q);
 
 typedef struct chxi_edge { chxi_node *node; uint32_t out; } chxi_edge;
 typedef struct chxi_saved { chx_array *v; unsigned version; } chxi_saved;
-typedef struct chxi_hook { struct chxi_hook *next; int out; chx_grad_hook fn; void *ctx; void (*ctx_free)(void *); } chxi_hook;
+typedef struct chxi_hook {
+  struct chxi_hook *next;
+  int out;
+  chx_grad_hook fn;
+  void *ctx;
+  void (*ctx_free)(void *);
+} chxi_hook;
 typedef struct chxi_leaf_grad { struct chxi_leaf_grad *next; int id; chx_array *g; } chxi_leaf_grad;
 
 struct chxi_node {

@@ -86,7 +86,8 @@ bool chxi_stream_of(chx_scope *s, chxi_device *dev, chxi_stream **out)
   if (q) dev->idle = q->link;
   pthread_mutex_unlock(&dev->lock);
   if (!q) {
-    if (!(q = chxi_alloc(sizeof *q))) return chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory for a queue", dev->spec), false;
+    if (!(q = chxi_alloc(sizeof *q)))
+      return chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory for a queue", dev->spec), false;
     memset(q, 0, sizeof *q);
     pthread_mutex_init(&q->lock, NULL);
     q->dev = dev;
@@ -104,14 +105,17 @@ static bool failed(chx_scope *s, chxi_stream *q, chx_status st)
 {
   chxi_thread *th = chxi_thread_self();
   if (!q->failed) {
-    snprintf(q->text, sizeof q->text, "%s", th && th->fail_code == st && th->fail_text[0] ? th->fail_text : chx_status_text(st));
+    snprintf(q->text, sizeof q->text, "%s",
+             th && th->fail_code == st && th->fail_text[0] ? th->fail_text : chx_status_text(st));
     if (th) th->fail_code = CHX_OK;
     q->failed = st;
   }
   if (q->n_ops == 1)
     chx_scope_fail(s, st, "%s: %s (reported late, by %s)", q->dev->spec, q->text, q->first_op);
   else if (q->n_ops)
-    chx_scope_fail(s, st, "%s: %s (reported late, by one of the %u operators queued since the last wait, from %s to %s; CHX_SYNC=1 names it)",
+    chx_scope_fail(s, st,
+                   "%s: %s (reported late, by one of the %u operators queued since the last wait, from %s to %s; "
+                   "CHX_SYNC=1 names it)",
                    q->dev->spec, q->text, q->n_ops, q->first_op, q->last_op);
   else
     chx_scope_fail(s, st, "%s: %s", q->dev->spec, q->text);

@@ -17,7 +17,9 @@ bool chxi_upload(chx_scope *s, chxi_buffer *b, uint64_t offset, const void *src,
   if (q && !chxi_before_write(s, q, b)) return false;
   chx_status st = dev->ops->copy(dev->dev, chxi_stream_lock(q), b->handle, b->offset + offset, src, 0, bytes, H2D);
   chxi_stream_unlock(q);
-  if (st) return chxi_plugin_failed(s, st, "%s: copy of %llu bytes from the host", dev->spec, (unsigned long long)bytes), false;
+  if (st)
+    return chxi_plugin_failed(s, st, "%s: copy of %llu bytes from the host", dev->spec, (unsigned long long)bytes),
+           false;
   if (q) chxi_after(q, b, true);
   atomic_store(&b->valid, CHXI_ON_DEVICE);
   return true;
@@ -32,7 +34,8 @@ bool chxi_download(chx_scope *s, chxi_buffer *b, uint64_t offset, void *dst, uin
   if (!chxi_stream_of(s, dev, &q) || (q && !chxi_before_read(s, q, b))) return false;
   chx_status st = dev->ops->copy(dev->dev, chxi_stream_lock(q), dst, 0, b->handle, b->offset + offset, bytes, D2H);
   chxi_stream_unlock(q);
-  if (st) return chxi_plugin_failed(s, st, "%s: copy of %llu bytes to the host", dev->spec, (unsigned long long)bytes), false;
+  if (st)
+    return chxi_plugin_failed(s, st, "%s: copy of %llu bytes to the host", dev->spec, (unsigned long long)bytes), false;
   return chxi_stream_wait(s, q) && chxi_buffer_good(s, b);
 }
 
@@ -128,7 +131,8 @@ static bool across(chx_scope *s, const chx_array *a, chx_array *y)
   uint64_t offset = d->t.byte_offset - from->offset;
   if (from->host) return chxi_upload(s, y->buf, y->t.byte_offset - y->buf->offset, from->host + offset, bytes);
   if (y->buf->host) return chxi_download(s, from, offset, y->buf->host + (y->t.byte_offset - y->buf->offset), bytes);
-  return on_host(s, from) && chxi_upload(s, y->buf, y->t.byte_offset - y->buf->offset, from->shadow->host + offset, bytes);
+  return on_host(s, from) &&
+         chxi_upload(s, y->buf, y->t.byte_offset - y->buf->offset, from->shadow->host + offset, bytes);
 }
 
 /* y = a on the scope's device, dense; for the operator to_device. */

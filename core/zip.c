@@ -96,8 +96,9 @@ static bool read_directory(chx_scope *s, chxi_zip *z)
   z->dir = chxi_alloc(z->dir_bytes);
   z->entry = chxi_alloc(z->n * sizeof *z->entry);
   if (!z->dir || !z->entry)
-    return chx_scope_fail(s, CHX_ENOMEM, "%s: %s: out of memory for a directory of %llu entries", z->file.op, z->file.path,
-                          (unsigned long long)z->n), false;
+    return chx_scope_fail(s, CHX_ENOMEM, "%s: %s: out of memory for a directory of %llu entries", z->file.op,
+                          z->file.path, (unsigned long long)z->n),
+           false;
   return chxi_file_read(s, &z->file, z->dir_at, z->dir, z->dir_bytes);
 }
 
@@ -136,9 +137,14 @@ static bool read_entries(chx_scope *s, chxi_zip *z)
     chxi_zip_entry *e = &z->entry[i];
     if (left < CENTRAL || get(p, 4) != 0x02014b50) return bad(s, z, "its directory is damaged");
     const uint64_t name_len = get(p + 28, 2), extra = get(p + 30, 2), comment = get(p + 32, 2);
-    *e = (chxi_zip_entry){.name = p + CENTRAL, .name_len = (uint32_t)name_len, .crc = (uint32_t)get(p + 16, 4),
-                          .flags = (uint16_t)get(p + 8, 2), .method = (uint16_t)get(p + 10, 2), .packed = get(p + 20, 4),
-                          .size = get(p + 24, 4), .at = get(p + 42, 4)};
+    *e = (chxi_zip_entry){.name = p + CENTRAL,
+                          .name_len = (uint32_t)name_len,
+                          .crc = (uint32_t)get(p + 16, 4),
+                          .flags = (uint16_t)get(p + 8, 2),
+                          .method = (uint16_t)get(p + 10, 2),
+                          .packed = get(p + 20, 4),
+                          .size = get(p + 24, 4),
+                          .at = get(p + 42, 4)};
     if (left - CENTRAL < name_len + extra + comment || !read_extra(p + CENTRAL + name_len, extra, e))
       return bad(s, z, "its directory is damaged");
     if (memchr(e->name, 0, name_len)) return bad(s, z, "the name of an entry has a zero in it");
@@ -214,7 +220,8 @@ static bool inflate_some(chx_scope *s, zip_input *in, unsigned char *dst, uint64
     n -= to_end ? 0 : got;
     if (status == Z_STREAM_END) {
       if (n) return bad_data(s, in, "it unpacks to fewer bytes than its size says");
-      if (to_end && (in->z.avail_in || in->packed)) return bad_data(s, in, "its deflated bytes end before its packed size");
+      if (to_end && (in->z.avail_in || in->packed))
+        return bad_data(s, in, "its deflated bytes end before its packed size");
       break; /* a call for the end will find it again */
     }
   }

@@ -88,7 +88,10 @@ static int index_of(const chx_nn_archive *z, const char *key)
   return -1;
 }
 
-int chx_nn_archive_has(const chx_nn_archive *z, const char *key) { return z && key && !z->saving && index_of(z, key) >= 0; }
+int chx_nn_archive_has(const chx_nn_archive *z, const char *key)
+{
+  return z && key && !z->saving && index_of(z, key) >= 0;
+}
 
 chx_status chxi_nn_key(chx_scope *s, char key[NN_PATH_MAX], const char *prefix, const char *name)
 {
@@ -96,7 +99,8 @@ chx_status chxi_nn_key(chx_scope *s, char key[NN_PATH_MAX], const char *prefix, 
 
   name += *name == '/';
   n = snprintf(key, NN_PATH_MAX, "%s%s%s", prefix, *prefix && *name ? "/" : "", name);
-  if (n >= NN_PATH_MAX) return chx_scope_fail(s, CHX_EARG, "key %.60s... has %d characters, want less than %d", key, n, NN_PATH_MAX);
+  if (n >= NN_PATH_MAX)
+    return chx_scope_fail(s, CHX_EARG, "key %.60s... has %d characters, want less than %d", key, n, NN_PATH_MAX);
   return chx_scope_error(s);
 }
 
@@ -151,7 +155,8 @@ chx_array *chxi_nn_archive_get(chx_scope *s, chx_nn_archive *z, const char *key)
   return chx_npz_get(s, z->z, key);
 }
 
-chx_array *chxi_nn_archive_get_as(chx_scope *s, chx_nn_archive *z, const char *key, int dtype, int ndim, const int64_t *shape)
+chx_array *chxi_nn_archive_get_as(chx_scope *s, chx_nn_archive *z, const char *key, int dtype, int ndim,
+                                  const int64_t *shape)
 {
   chx_array *a = chxi_nn_archive_get(s, z, key);
   char is[160], want[160];
@@ -167,8 +172,8 @@ chx_array *chxi_nn_archive_get_as(chx_scope *s, chx_nn_archive *z, const char *k
   return NULL;
 }
 
-chx_status chxi_nn_archive_later(chx_scope *s, chx_nn_archive *z, chxi_nn_later_fn fn, void *ctx, int64_t i, const void *bytes,
-                                 const chx_array *a)
+chx_status chxi_nn_archive_later(chx_scope *s, chx_nn_archive *z, chxi_nn_later_fn fn, void *ctx, int64_t i,
+                                 const void *bytes, const chx_array *a)
 {
   void *copy = NULL;
 
@@ -200,7 +205,8 @@ chx_status chxi_nn_archive_complete(chx_scope *s, chx_nn_archive *z, const char 
     if (z->asked[i] || !is_below(key, prefix)) continue;
     for (size_t k = 0; !*prefix && k < sizeof others / sizeof *others; k++) other |= is_below(key, others[k]);
     if (other || (!*prefix && !strcmp(key, "random"))) continue;
-    return chx_scope_fail(s, CHX_EARG, "%s: there is no place for %s; is it the file of another network or optimizer?", z->path, key);
+    return chx_scope_fail(s, CHX_EARG, "%s: there is no place for %s; is it the file of another network or optimizer?",
+                          z->path, key);
   }
   return CHX_OK;
 }
@@ -221,7 +227,8 @@ chx_status chx_nn_archive_link(chx_scope *s, chx_nn_archive *z, const char *pref
       chx_array *a;
       chx_param_path(p, link, path, sizeof path);
       if (chxi_nn_key(s, key, prefix, path)) break;
-      if (z->saving && !p->a) chx_scope_fail(s, CHX_ESHAPE, "%s: %s has no shape yet, want one from a first input", z->path, key);
+      if (z->saving && !p->a)
+        chx_scope_fail(s, CHX_ESHAPE, "%s: %s has no shape yet, want one from a first input", z->path, key);
       else if (z->saving) chxi_nn_archive_put(s, z, key, p->a);
       else if ((a = chxi_nn_archive_get(s, z, key))) chxi_nn_plan_add(s, &z->plan, p, a, z->path, key);
     }

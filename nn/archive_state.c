@@ -67,7 +67,8 @@ chx_status chx_nn_archive_text(chx_scope *s, chx_nn_archive *z, const char *key,
     n = chx_size(a);
     if (n < 1 || (size_t)n > size)
       chx_scope_fail(s, CHX_ESHAPE, "%s has %lld characters, want 1 to %zu with the final 0", key, (long long)n, size);
-    else if (chx_item_int(s, chx_at(s, a, 0, n - 1)) != 0) chx_scope_fail(s, CHX_EARG, "%s does not end in a 0, want text", key);
+    else if (chx_item_int(s, chx_at(s, a, 0, n - 1)) != 0)
+      chx_scope_fail(s, CHX_EARG, "%s does not end in a 0, want text", key);
     else archive_memory(s, z, key, CHX_U8, n, buf);
   }
   chx_scope_rewind(s, mark, NULL);
@@ -201,7 +202,8 @@ static void archive_position(chx_scope *s, chx_nn_archive *z, const char *key, c
   else if ((a = chxi_nn_archive_get_as(s, z, key, CHX_I64, 0, NULL))) {
     v = chx_item_int(s, a);
     if (v < 0 || (v && v >= it->d->n))
-      chx_scope_fail(s, CHX_EARG, "%s is %lld, want 0 to %lld: a place in this data set", key, (long long)v, (long long)it->d->n - 1);
+      chx_scope_fail(s, CHX_EARG, "%s is %lld, want 0 to %lld: a place in this data set", key, (long long)v,
+                     (long long)it->d->n - 1);
     chxi_nn_archive_later(s, z, set_position, it, v, NULL, NULL);
   }
   chx_scope_rewind(s, mark, NULL);

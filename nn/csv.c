@@ -41,14 +41,16 @@ static int next_line(chx_scope *s, reader *r)
       r->n = gzread(r->f, r->buf, CHUNK);
       if (r->n < 0) {
         const char *why = gzerror(r->f, &code);
-        chx_scope_fail(s, CHX_EIO, "%s: line %lld: %s", r->path, (long long)r->number + 1, code == Z_ERRNO ? strerror(errno) : why);
+        chx_scope_fail(s, CHX_EIO, "%s: line %lld: %s", r->path, (long long)r->number + 1,
+                       code == Z_ERRNO ? strerror(errno) : why);
         r->n = 0;
         return 0;
       }
       if (!r->n) {
         gzerror(r->f, &code);
         if (code == Z_BUF_ERROR) {
-          chx_scope_fail(s, CHX_EIO, "%s: line %lld: the compressed file ends too early", r->path, (long long)r->number + 1);
+          chx_scope_fail(s, CHX_EIO, "%s: line %lld: the compressed file ends too early", r->path,
+                         (long long)r->number + 1);
           return 0;
         }
         break;
@@ -142,7 +144,8 @@ static int grow(chx_scope *s, reader *r)
 
 static void bad_cell(chx_scope *s, const reader *r, int64_t column, const char *cell, const char *want)
 {
-  chx_scope_fail(s, CHX_EARG, "%s:%lld: column %lld: '%.60s' is not %s", r->path, (long long)r->number, (long long)column, cell, want);
+  chx_scope_fail(s, CHX_EARG, "%s:%lld: column %lld: '%.60s' is not %s", r->path, (long long)r->number,
+                 (long long)column, cell, want);
 }
 
 static void read_item(chx_scope *s, reader *r)
@@ -154,8 +157,8 @@ static void read_item(chx_scope *s, reader *r)
   for (char *c = r->line; *c; c++) columns += *c == r->sep;
   if (!r->columns) r->columns = columns;
   if (columns != r->columns) {
-    chx_scope_fail(s, CHX_EARG, "%s:%lld: the line has %lld cells, want %lld as in the lines before", r->path, (long long)r->number,
-                   (long long)columns, (long long)r->columns);
+    chx_scope_fail(s, CHX_EARG, "%s:%lld: the line has %lld cells, want %lld as in the lines before", r->path,
+                   (long long)r->number, (long long)columns, (long long)r->columns);
     return;
   }
   for (int64_t k = 1; (cell = next_cell(&p, r->sep)) && !chx_scope_error(s); k++) {
@@ -183,9 +186,11 @@ static void read_lines(chx_scope *s, reader *r)
     if (!(first && is_header(r))) read_item(s, r);
     first = 0;
   }
-  if (!chx_scope_error(s) && !r->items) chx_scope_fail(s, CHX_EARG, "%s: there are no items, want lines of numbers, the last the label", r->path);
+  if (!chx_scope_error(s) && !r->items)
+    chx_scope_fail(s, CHX_EARG, "%s: there are no items, want lines of numbers, the last the label", r->path);
   if (!chx_scope_error(s) && r->columns < 2)
-    chx_scope_fail(s, CHX_EARG, "%s:%lld: a line has 1 cell, want numbers divided by commas and a label", r->path, (long long)r->number);
+    chx_scope_fail(s, CHX_EARG, "%s:%lld: a line has 1 cell, want numbers divided by commas and a label", r->path,
+                   (long long)r->number);
 }
 
 chx_nn_dataset *chx_nn_load_csv(chx_scope *s, const char *path)
@@ -207,7 +212,8 @@ chx_nn_dataset *chx_nn_load_csv(chx_scope *s, const char *path)
   else read_lines(s, &r);
   if (!chx_scope_error(s)) {
     int64_t n = (int64_t)r.items, shape[2] = {n, r.columns - 1};
-    chx_array *x = chx_wrap(s, CHX_F32, 2, shape, NULL, r.x, NULL, NULL), *t = chx_wrap(s, CHX_I64, 1, &n, NULL, r.t, NULL, NULL);
+    chx_array *x = chx_wrap(s, CHX_F32, 2, shape, NULL, r.x, NULL, NULL),
+              *t = chx_wrap(s, CHX_I64, 1, &n, NULL, r.t, NULL, NULL);
     d = chx_nn_dataset_new(s, chx_copy(s, x), chx_copy(s, t)); /* on native:0, where wrapped memory is */
   }
   gzclose(r.f);

@@ -59,12 +59,12 @@ static void draw_axes(FILE *f, const panel *q)
   fprintf(f, "<text class=\"t\" x=\"%g\" y=\"%d\">%s</text>\n", q->x, TOP - 14, q->title);
   for (int i = 0; i <= (int)lround((q->y1 - q->y0) / q->y_step); i++) {
     double v = q->y0 + i * q->y_step, y = py(q, v);
-    fprintf(f, "<path class=\"%s\" d=\"M%.1f %.1fh%d\"/><text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%.*f</text>\n", i ? "g" : "a",
-            q->x, y, PANEL_W, q->x - 8, y + 4, decimals(q->y_step), v);
+    fprintf(f, "<path class=\"%s\" d=\"M%.1f %.1fh%d\"/><text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%.*f</text>\n",
+            i ? "g" : "a", q->x, y, PANEL_W, q->x - 8, y + 4, decimals(q->y_step), v);
   }
   for (double v = ceil(q->x0 / x_step) * x_step; v <= q->x1 + 1e-9; v += x_step)
-    fprintf(f, "<path class=\"a\" d=\"M%.1f %dv5\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n", px(q, v), TOP + PANEL_H,
-            px(q, v), TOP + PANEL_H + 20, v);
+    fprintf(f, "<path class=\"a\" d=\"M%.1f %dv5\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n",
+            px(q, v), TOP + PANEL_H, px(q, v), TOP + PANEL_H + 20, v);
   fprintf(f, "<text x=\"%g\" y=\"%d\" text-anchor=\"middle\">epoch</text>\n", q->x + PANEL_W / 2., TOP + PANEL_H + 40);
 }
 
@@ -83,7 +83,8 @@ static double draw_series(FILE *f, const panel *q, int k)
     if (points == 1) fprintf(f, " %.1f,%.1f", px(q, last_x), py(q, v));
   }
   if (!points) return NAN;
-  fprintf(f, "\" stroke=\"%s\"/>\n<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\"/>\n", colour[k], px(q, last_x), py(q, last), colour[k]);
+  fprintf(f, "\" stroke=\"%s\"/>\n<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\"/>\n", colour[k], px(q, last_x),
+          py(q, last), colour[k]);
   return last;
 }
 
@@ -96,8 +97,8 @@ static void draw_panel(FILE *f, panel *q, int is_accuracy)
   for (int k = 1; k >= 0; k--) {
     last = draw_series(f, q, k);
     if (isnan(last)) continue;
-    fprintf(f, "<path d=\"M%.1f %dh18\" stroke=\"%s\" class=\"l\"/><text x=\"%.1f\" y=\"%d\">%s %.4f</text>\n", right - 250 + 132 * k, TOP - 18,
-            colour[k], right - 228 + 132 * k, TOP - 14, series_name[k], last);
+    fprintf(f, "<path d=\"M%.1f %dh18\" stroke=\"%s\" class=\"l\"/><text x=\"%.1f\" y=\"%d\">%s %.4f</text>\n",
+            right - 250 + 132 * k, TOP - 18, colour[k], right - 228 + 132 * k, TOP - 14, series_name[k], last);
   }
 }
 
@@ -110,10 +111,15 @@ static void svg_text(FILE *f, const void *ctx)
 
   for (int64_t i = 0; i < r->n_history; i++) any |= !isnan(r->history[i].accuracy);
   width = any ? WIDTH : LEFT + PANEL_W + 36;
-  fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">\n", width, HEIGHT, width, HEIGHT);
-  fputs("<title>Loss and accuracy by epoch</title>\n<style>text{font:12px sans-serif;fill:#333}.t{font-size:15px;font-weight:bold}"
-        ".g{stroke:#e3e3e3}.a{stroke:#777}.l{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}</style>\n"
-        "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n", f);
+  fprintf(f,
+          "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">\n",
+          width, HEIGHT, width, HEIGHT);
+  fputs("<title>Loss and accuracy by epoch</title>\n<style>text{font:12px "
+        "sans-serif;fill:#333}.t{font-size:15px;font-weight:bold}"
+        ".g{stroke:#e3e3e3}.a{stroke:#777}.l{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}</"
+        "style>\n"
+        "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
+        f);
   draw_panel(f, &loss, 0);
   if (any) draw_panel(f, &accuracy, 1);
   fputs("</svg>\n", f);

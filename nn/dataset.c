@@ -18,10 +18,11 @@ chx_nn_dataset *chx_nn_dataset_new(chx_scope *s, const chx_array *x, const chx_a
   if (!nn_need(s, x, "chx_nn_dataset_new", "x") || !nn_need(s, t, "chx_nn_dataset_new", "t")) return NULL;
   labels = is_kind(chx_dtype(t), CHX_INTEGERS | CHX_BIT(CHX_BOOL));
   if (chx_ndim(x) < 1 || chx_ndim(t) < 1 || chx_shape(x)[0] != chx_shape(t)[0] || (labels && chx_ndim(t) != 1))
-    chx_scope_fail(s, CHX_ESHAPE, "data set: x has shape %s and t %s, want [n, ...] and [n]", chxi_nn_shape_text(a, chx_ndim(x), chx_shape(x)),
-                   chxi_nn_shape_text(b, chx_ndim(t), chx_shape(t)));
+    chx_scope_fail(s, CHX_ESHAPE, "data set: x has shape %s and t %s, want [n, ...] and [n]",
+                   chxi_nn_shape_text(a, chx_ndim(x), chx_shape(x)), chxi_nn_shape_text(b, chx_ndim(t), chx_shape(t)));
   else if (!is_kind(chx_dtype(x), CHX_ANY_REAL) || !is_kind(chx_dtype(t), CHX_ANY_REAL))
-    chx_scope_fail(s, CHX_EDTYPE, "data set: x is %s and t %s, want real numbers", chx_dtype_name(chx_dtype(x)), chx_dtype_name(chx_dtype(t)));
+    chx_scope_fail(s, CHX_EDTYPE, "data set: x is %s and t %s, want real numbers", chx_dtype_name(chx_dtype(x)),
+                   chx_dtype_name(chx_dtype(t)));
   hx = chx_contiguous(s, chx_cast(s, chx_to(s, x, "native:0"), CHX_F32));
   ht = chx_contiguous(s, chx_cast(s, chx_to(s, t, "native:0"), labels ? CHX_I64 : CHX_F32));
   if (!chx_scope_error(s)) d = calloc(1, sizeof *d);
@@ -29,7 +30,8 @@ chx_nn_dataset *chx_nn_dataset_new(chx_scope *s, const chx_array *x, const chx_a
   if (d) {
     d->n = chx_shape(hx)[0];
     if (labels && d->n) {
-      if (chx_item_int(s, chx_amin(s, ht, 0, NULL, 0)) < 0) chx_scope_fail(s, CHX_EARG, "data set: a label is negative, want 0, 1, ...");
+      if (chx_item_int(s, chx_amin(s, ht, 0, NULL, 0)) < 0)
+        chx_scope_fail(s, CHX_EARG, "data set: a label is negative, want 0, 1, ...");
       d->classes = chx_item_int(s, chx_amax(s, ht, 0, NULL, 0)) + 1;
     }
     if (chx_scope_error(s)) {
@@ -144,7 +146,8 @@ chx_status chx_nn_dataset_reshape(chx_scope *s, chx_nn_dataset *d, int ndim, con
 
   NN_TRY(chx_nn_dataset_reshape, d);
   if (ndim < 0 || ndim >= CHX_MAX_RANK || (ndim && !shape))
-    return chx_scope_fail(s, CHX_EARG, "chx_nn_dataset_reshape: %d axes, want 0 to %d and their lengths", ndim, CHX_MAX_RANK - 1);
+    return chx_scope_fail(s, CHX_EARG, "chx_nn_dataset_reshape: %d axes, want 0 to %d and their lengths", ndim,
+                          CHX_MAX_RANK - 1);
   full[0] = d->n;
   for (int i = 0; i < ndim; i++) {
     full[i + 1] = shape[i];
@@ -152,8 +155,8 @@ chx_status chx_nn_dataset_reshape(chx_scope *s, chx_nn_dataset *d, int ndim, con
     if (n < 0) break;
   }
   if (n != item_size(d))
-    return chx_scope_fail(s, CHX_ESHAPE, "data set: an item has %lld numbers, want those of shape %s", (long long)item_size(d),
-                          chxi_nn_shape_text(want, ndim, shape));
+    return chx_scope_fail(s, CHX_ESHAPE, "data set: an item has %lld numbers, want those of shape %s",
+                          (long long)item_size(d), chxi_nn_shape_text(want, ndim, shape));
   x = chx_reshape(s, d->x, ndim + 1, full);
   if (x) {
     chx_release(d->x);
@@ -180,7 +183,8 @@ chx_status chx_nn_dataset_image_shape(chx_scope *s, const chx_nn_dataset *d, int
   n = item_size(d);
   r = (int64_t)llround(sqrt((double)n));
   if (axes != 1 || r * r != n)
-    return chx_scope_fail(s, CHX_ESHAPE, "data set: an item has %lld numbers, which is no square: want a shape for it, as 1x%lldx1",
+    return chx_scope_fail(s, CHX_ESHAPE,
+                          "data set: an item has %lld numbers, which is no square: want a shape for it, as 1x%lldx1",
                           (long long)n, (long long)n);
   chw[0] = 1;
   chw[1] = chw[2] = r;
@@ -199,7 +203,8 @@ chx_status chx_nn_dataset_split(chx_scope *s, const chx_nn_dataset *d, double fr
   NN_TRY(chx_nn_dataset_split, d);
   NN_TRY(chx_nn_dataset_split, train);
   NN_TRY(chx_nn_dataset_split, test);
-  if (!(fraction >= 0 && fraction < 1)) return chx_scope_fail(s, CHX_EARG, "chx_nn_dataset_split: fraction is %g, want 0 <= fraction < 1", fraction);
+  if (!(fraction >= 0 && fraction < 1))
+    return chx_scope_fail(s, CHX_EARG, "chx_nn_dataset_split: fraction is %g, want 0 <= fraction < 1", fraction);
   m = llround(fraction * (double)d->n);
   own = chx_scope_begin("native:0");
   chx_scope_seed(own, seed);

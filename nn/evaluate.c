@@ -12,7 +12,8 @@ chx_array *chx_nn_count_correct(chx_scope *s, const chx_array *y, const chx_arra
 
   if (!nn_need(s, y, "chx_nn_count_correct", "y") || !nn_need(s, t, "chx_nn_count_correct", "t")) return NULL;
   if (chx_ndim(y) < 2 || chx_ndim(t) != chx_ndim(y) - 1) {
-    chx_scope_fail(s, CHX_ESHAPE, "chx_nn_count_correct: y has %d axes and t %d, want [N, C, ...] and [N, ...]", chx_ndim(y), chx_ndim(t));
+    chx_scope_fail(s, CHX_ESHAPE, "chx_nn_count_correct: y has %d axes and t %d, want [N, C, ...] and [N, ...]",
+                   chx_ndim(y), chx_ndim(t));
     return NULL;
   }
   mode = chx_scope_set_grad(s, CHX_GRAD_OFF);
@@ -57,8 +58,8 @@ static void leave_test(modes m, chx_link *model)
   free(m.train);
 }
 
-chx_status chx_nn_evaluate(chx_scope *s, chx_link *model, const chx_nn_dataset *d, int64_t batch, chx_nn_loss fn, void *ctx,
-                           double *loss, double *accuracy)
+chx_status chx_nn_evaluate(chx_scope *s, chx_link *model, const chx_nn_dataset *d, int64_t batch, chx_nn_loss fn,
+                           void *ctx, double *loss, double *accuracy)
 {
   double sum = 0, correct = 0, out_of = 0;
   chx_nn_iterator *it;
@@ -79,7 +80,10 @@ chx_status chx_nn_evaluate(chx_scope *s, chx_link *model, const chx_nn_dataset *
     int64_t n = chx_nn_iterator_next(s, it, &x, &t);
     if (!n) break;
     y = chx_link_call(s, model, x);
-    v = !y ? NULL : fn ? fn(ctx, s, y, t) : chxi_nn_has_labels(d) ? chx_softmax_cross_entropy(s, y, t) : chx_mean_squared_error(s, y, t);
+    v = !y                      ? NULL
+        : fn                    ? fn(ctx, s, y, t)
+        : chxi_nn_has_labels(d) ? chx_softmax_cross_entropy(s, y, t)
+                                : chx_mean_squared_error(s, y, t);
     if (v && chxi_nn_has_labels(d)) {
       correct += (double)chx_item_int(s, chx_nn_count_correct(s, y, t));
       out_of += (double)chx_size(t);
@@ -145,7 +149,8 @@ chx_array *chx_nn_predict(chx_scope *s, chx_link *model, const chx_array *x, int
     int64_t to = from + batch < n ? from + batch : n;
     chx_array *y = chx_link_call(s, model, chx_to(s, chx_slice_axis(s, x, 0, from, to, 1), chx_scope_device(s)));
     if (y && (chx_ndim(y) < 2 || chx_shape(y)[0] != to - from))
-      chx_scope_fail(s, CHX_ESHAPE, "chx_nn_predict: the model's result has %d axes, want scores [n, classes]", chx_ndim(y));
+      chx_scope_fail(s, CHX_ESHAPE, "chx_nn_predict: the model's result has %d axes, want scores [n, classes]",
+                     chx_ndim(y));
     put_rows(s, &labels, n, from, chx_argmax(s, y, 1, &axis, 0));
     if (scores) put_rows(s, &all, n, from, y);
     chx_scope_rewind(s, mark, NULL);

@@ -78,7 +78,8 @@ static chx_array *flatten_forward(chx_scope *s, chx_link *l, const chx_array *x)
   for (int i = 1; i < chx_ndim(x); i++) shape[1] *= chx_shape(x)[i];
   return chx_reshape(s, x, 2, shape);
 }
-static const chx_link_class flatten_class = {.size = sizeof flatten_class, .name = "Flatten", .forward = flatten_forward};
+static const chx_link_class flatten_class = {
+    .size = sizeof flatten_class, .name = "Flatten", .forward = flatten_forward};
 
 chx_link *chx_link_flatten(chx_scope *s) { return chx_link_new(s, &flatten_class); }
 
@@ -93,7 +94,8 @@ static chx_array *reshape_forward(chx_scope *s, chx_link *l, const chx_array *x)
   }
   shape[0] = chx_shape(x)[0];
   for (int i = 0; i < d->n; i++) shape[i + 1] = d->v[i];
-  if (chx_ndim(x) == d->n + 1 && !memcmp(shape, chx_shape(x), (size_t)(d->n + 1) * sizeof *shape)) return (chx_array *)x;
+  if (chx_ndim(x) == d->n + 1 && !memcmp(shape, chx_shape(x), (size_t)(d->n + 1) * sizeof *shape))
+    return (chx_array *)x;
   return chx_reshape(s, x, (int)d->n + 1, shape);
 }
 static const chx_link_class reshape_class = {
@@ -136,7 +138,8 @@ chx_link *chx_link_function(chx_scope *s, const char *name, chx_array *(*fn)(chx
   chx_link *l = NULL;
   function *d;
 
-  if (!chx_scope_error(s) && (!fn || !name)) chx_scope_fail(s, CHX_EARG, "chx_link_function: %s is NULL", fn ? "name" : "fn");
+  if (!chx_scope_error(s) && (!fn || !name))
+    chx_scope_fail(s, CHX_EARG, "chx_link_function: %s is NULL", fn ? "name" : "fn");
   if (!chx_scope_error(s)) l = chx_link_new(s, &function_class);
   d = chx_link_data(l);
   if (!l) return NULL;

@@ -12,7 +12,8 @@ chx_status chx_optimizer_add_hook(chx_scope *s, chx_optimizer *o, const char *na
   if (nn_need(s, o, "chx_optimizer_add_hook", "o") && (!name || !fn))
     chx_scope_fail(s, CHX_EARG, "chx_optimizer_add_hook: %s is NULL", name ? "fn" : "name");
   for (int i = 0; !chx_scope_error(s) && i < o->n_hooks; i++)
-    if (!strcmp(o->hook[i].name, name)) chx_scope_fail(s, CHX_EARG, "chx_optimizer_add_hook: there is already a hook '%s'", name);
+    if (!strcmp(o->hook[i].name, name))
+      chx_scope_fail(s, CHX_EARG, "chx_optimizer_add_hook: there is already a hook '%s'", name);
   if (!chx_scope_error(s)) {
     copy = chxi_nn_strdup(name);
     list = copy ? realloc(o->hook, ((size_t)o->n_hooks + 1) * sizeof *list) : NULL;
@@ -92,11 +93,13 @@ static chx_status gradient_clipping(void *ctx, chx_scope *s, chx_optimizer *o)
   return chx_scope_error(s);
 }
 
-static chx_status add_with_number(chx_scope *s, chx_optimizer *o, const char *name, chx_optimizer_hook fn, double v, int is_bad)
+static chx_status add_with_number(chx_scope *s, chx_optimizer *o, const char *name, chx_optimizer_hook fn, double v,
+                                  int is_bad)
 {
   double *ctx;
 
-  if (is_bad) return chx_scope_fail(s, CHX_EARG, "%s: the number is %g, want 0 or more (clipping: more than 0)", name, v);
+  if (is_bad)
+    return chx_scope_fail(s, CHX_EARG, "%s: the number is %g, want 0 or more (clipping: more than 0)", name, v);
   ctx = malloc(sizeof *ctx);
   if (!ctx) return nn_nomem(s, name);
   *ctx = v;

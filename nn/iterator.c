@@ -26,7 +26,8 @@ chx_nn_iterator *chx_nn_iterator_new(chx_scope *s, const chx_nn_dataset *d, int6
 
   if (!nn_need(s, d, "chx_nn_iterator_new", "d")) return NULL;
   if (batch < 1 || d->n < 1) {
-    chx_scope_fail(s, CHX_EARG, "chx_nn_iterator_new: batches of %lld from %lld items, want at least 1 of both", (long long)batch, (long long)d->n);
+    chx_scope_fail(s, CHX_EARG, "chx_nn_iterator_new: batches of %lld from %lld items, want at least 1 of both",
+                   (long long)batch, (long long)d->n);
     return NULL;
   }
   it = calloc(1, sizeof *it);
@@ -78,7 +79,8 @@ int64_t chx_nn_iterator_next(chx_scope *s, chx_nn_iterator *it, chx_array **x, c
     v[1] = chx_slice_axis(s, it->d->t, 0, from, from + n, 1);
   }
   for (int i = 0; i < 2; i++) v[i] = chx_to(s, v[i], chx_scope_device(s));
-  if (!chx_scope_error(s) && from + n == it->d->n) draw_order(s, it); /* of the next epoch; before anything of this one changes */
+  if (!chx_scope_error(s) && from + n == it->d->n)
+    draw_order(s, it); /* of the next epoch; before anything of this one changes */
   if (chx_scope_error(s)) {
     chx_scope_rewind(s, mark, NULL);
     *x = *t = NULL;

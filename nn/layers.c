@@ -80,8 +80,11 @@ static chx_status linear_init(chx_scope *s, chx_link *l, const chx_array *x)
   return chx_scope_error(s);
 }
 
-static const chx_link_class linear_class = {
-  .size = sizeof linear_class, .name = "Linear", .data_size = sizeof(linear), .forward = linear_forward, .init = linear_init};
+static const chx_link_class linear_class = {.size = sizeof linear_class,
+                                            .name = "Linear",
+                                            .data_size = sizeof(linear),
+                                            .forward = linear_forward,
+                                            .init = linear_init};
 
 chx_link *chx_link_linear(chx_scope *s, int64_t in_size, int64_t out_size, const chx_link_options *options)
 {
@@ -91,11 +94,13 @@ chx_link *chx_link_linear(chx_scope *s, int64_t in_size, int64_t out_size, const
 
   if (!l) return NULL;
   if (in_size < 0 || out_size < 1 || o.n_batch_axes < 1 || o.n_batch_axes >= CHX_MAX_RANK)
-    chx_scope_fail(s, CHX_EARG, "chx_link_linear: sizes are %lld and %lld with %d batch axes, want in >= 0, out >= 1 and 1 to %d",
+    chx_scope_fail(s, CHX_EARG,
+                   "chx_link_linear: sizes are %lld and %lld with %d batch axes, want in >= 0, out >= 1 and 1 to %d",
                    (long long)in_size, (long long)out_size, o.n_batch_axes, CHX_MAX_RANK - 1);
   d->out = out_size;
   d->n_batch_axes = o.n_batch_axes;
-  if (!chx_scope_error(s)) chx_link_add_param(s, l, "W", o.dtype, 2, (int64_t[]){out_size, in_size ? in_size : -1}, o.init_w);
+  if (!chx_scope_error(s))
+    chx_link_add_param(s, l, "W", o.dtype, 2, (int64_t[]){out_size, in_size ? in_size : -1}, o.init_w);
   if (!chx_scope_error(s)) add_bias(s, l, &o, out_size);
   return finished(s, l);
 }
@@ -124,7 +129,8 @@ static chx_status conv_init(chx_scope *s, chx_link *l, const chx_array *x)
   if (chx_ndim(x) != d->n + 2) return chx_scope_fail(s, CHX_ESHAPE, "x has %d axes, want %d", chx_ndim(x), d->n + 2);
   c = chx_shape(x)[d->p.layout == CHX_CHANNELS_LAST ? d->n + 1 : 1];
   if (c < 1 || c % d->p.groups)
-    return chx_scope_fail(s, CHX_ESHAPE, "x has %lld channels, want a multiple of the %lld groups", (long long)c, (long long)d->p.groups);
+    return chx_scope_fail(s, CHX_ESHAPE, "x has %lld channels, want a multiple of the %lld groups", (long long)c,
+                          (long long)d->p.groups);
   memcpy(w, d->w, sizeof w);
   w[d->channel] = c / d->p.groups;
   return chx_link_init_param(s, l, "W", d->n + 2, w);
@@ -148,8 +154,11 @@ static chx_array *init_turned(chx_scope *s, const chx_nn_init *self, int dtype, 
   return chx_contiguous(s, chx_transpose(s, init->fn(s, init, dtype, ndim, first), ndim, axes));
 }
 
-static const chx_link_class conv_class = {
-  .size = sizeof conv_class, .name = "Convolution", .data_size = sizeof(conv), .forward = conv_forward, .init = conv_init};
+static const chx_link_class conv_class = {.size = sizeof conv_class,
+                                          .name = "Convolution",
+                                          .data_size = sizeof(conv),
+                                          .forward = conv_forward,
+                                          .init = conv_init};
 
 chx_link *chx_link_conv(chx_scope *s, int64_t in_channels, int64_t out_channels, int n, const int64_t *ksize,
                         const chx_conv_attr *p, const chx_link_options *options)
@@ -166,10 +175,12 @@ chx_link *chx_link_conv(chx_scope *s, int64_t in_channels, int64_t out_channels,
   d->p.size = sizeof d->p;
   for (int i = 0; ksize && i < n && i < 3; i++) k_min = ksize[i] < k_min ? ksize[i] : k_min;
   if (n < 1 || n > 3 || !ksize || k_min < 1)
-    chx_scope_fail(s, CHX_EARG, "chx_link_conv: %d spatial axes%s, want 1 to 3 with window lengths >= 1", n, ksize ? "" : " without ksize");
-  else if (d->p.groups < 1 || out_channels < 1 || out_channels % d->p.groups || in_channels < 0 || in_channels % d->p.groups)
-    chx_scope_fail(s, CHX_EARG, "chx_link_conv: channels are %lld and %lld, want multiples of the %lld groups", (long long)in_channels,
-                   (long long)out_channels, (long long)d->p.groups);
+    chx_scope_fail(s, CHX_EARG, "chx_link_conv: %d spatial axes%s, want 1 to 3 with window lengths >= 1", n,
+                   ksize ? "" : " without ksize");
+  else if (d->p.groups < 1 || out_channels < 1 || out_channels % d->p.groups || in_channels < 0 ||
+           in_channels % d->p.groups)
+    chx_scope_fail(s, CHX_EARG, "chx_link_conv: channels are %lld and %lld, want multiples of the %lld groups",
+                   (long long)in_channels, (long long)out_channels, (long long)d->p.groups);
   if (chx_scope_error(s)) return finished(s, l);
   d->n = n;
   d->channel = d->p.layout == CHX_CHANNELS_LAST ? n + 1 : 1;

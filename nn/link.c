@@ -98,16 +98,20 @@ static chx_status add_child(chx_scope *s, chx_link *link, const char *name, chx_
 
   NN_TRY(chx_link_add, link);
   NN_TRY(chx_link_add, child);
-  if (child->parent) return chx_scope_fail(s, CHX_EARG, "chx_link_add: the child is already /%s of another link", child->name);
+  if (child->parent)
+    return chx_scope_fail(s, CHX_EARG, "chx_link_add: the child is already /%s of another link", child->name);
   for (const chx_link *up = link; up; up = up->parent)
     if (up == child) return chx_scope_fail(s, CHX_EARG, "chx_link_add: %s would be inside itself", child->cls->name);
   snprintf(number, sizeof number, "%d", link->n_children);
   if (!name) name = number;
-  if (!*name || strchr(name, '/')) return chx_scope_fail(s, CHX_EARG, "chx_link_add: name '%s' is empty or has a '/'", name);
+  if (!*name || strchr(name, '/'))
+    return chx_scope_fail(s, CHX_EARG, "chx_link_add: name '%s' is empty or has a '/'", name);
   for (int i = 0; i < link->n_children; i++)
-    if (!strcmp(link->children[i]->name, name)) return chx_scope_fail(s, CHX_EARG, "chx_link_add: there is already a child '%s'", name);
+    if (!strcmp(link->children[i]->name, name))
+      return chx_scope_fail(s, CHX_EARG, "chx_link_add: there is already a child '%s'", name);
   for (int i = 0; i < link->n_params; i++)
-    if (!strcmp(link->params[i]->name, name)) return chx_scope_fail(s, CHX_EARG, "chx_link_add: there is already a parameter '%s'", name);
+    if (!strcmp(link->params[i]->name, name))
+      return chx_scope_fail(s, CHX_EARG, "chx_link_add: there is already a parameter '%s'", name);
   list = realloc(link->children, ((size_t)link->n_children + 1) * sizeof *list);
   if (!list) return nn_nomem(s, "chx_link_add");
   link->children = list;
@@ -158,7 +162,10 @@ static chx_param *next_of_kind(const chx_link *root, const chx_param *before, in
 }
 
 chx_param *chx_link_next_param(const chx_link *root, const chx_param *before) { return next_of_kind(root, before, 0); }
-chx_param *chx_link_next_persistent(const chx_link *root, const chx_param *before) { return next_of_kind(root, before, 1); }
+chx_param *chx_link_next_persistent(const chx_link *root, const chx_param *before)
+{
+  return next_of_kind(root, before, 1);
+}
 
 /* The child of l that the path begins with; *path is moved behind it. */
 static chx_link *step_down(chx_link *l, const char **path)
@@ -256,7 +263,8 @@ static void init_from(chx_scope *s, chx_link *l, const chx_array *x)
   if (NN_HAS(l->cls, init)) l->cls->init(s, l, x);
   for (int i = 0; i < l->n_params && l->n_unset && !chx_scope_error(s); i++)
     if (!l->params[i]->a)
-      chx_scope_fail(s, CHX_ESHAPE, "parameter %s has no shape, want one from its class's init or from a file", l->params[i]->name);
+      chx_scope_fail(s, CHX_ESHAPE, "parameter %s has no shape, want one from its class's init or from a file",
+                     l->params[i]->name);
 }
 
 chx_array *chx_link_call(chx_scope *s, chx_link *link, const chx_array *x)

@@ -69,8 +69,10 @@ chx_link *chx_nn_cnn(chx_scope *s, const int64_t chw[3], int64_t classes)
   chx_link *m;
 
   if (!chw || chw[0] < 1 || chw[1] < 4 || chw[2] < 4 || classes < 1) {
-    chx_scope_fail(s, CHX_EARG, "chx_nn_cnn: images are %lldx%lldx%lld in %lld classes, want CxHxW with H, W >= 4 and a class",
-                   chw ? (long long)chw[0] : 0LL, chw ? (long long)chw[1] : 0LL, chw ? (long long)chw[2] : 0LL, (long long)classes);
+    chx_scope_fail(s, CHX_EARG,
+                   "chx_nn_cnn: images are %lldx%lldx%lld in %lld classes, want CxHxW with H, W >= 4 and a class",
+                   chw ? (long long)chw[0] : 0LL, chw ? (long long)chw[1] : 0LL, chw ? (long long)chw[2] : 0LL,
+                   (long long)classes);
     return NULL;
   }
   m = chx_link_sequential(s);
@@ -95,8 +97,9 @@ chx_link *chx_nn_model_new(chx_scope *s, const chx_nn_model_spec *spec)
   if (!nn_need(s, spec, "chx_nn_model_new", "spec")) return NULL;
   if (spec->chw[0] < 1 || spec->chw[1] < 1 || spec->chw[2] < 1 || spec->classes < 1 || spec->chw[0] > INT64_MAX >> 42 ||
       spec->chw[1] > 1 << 21 || spec->chw[2] > 1 << 21) {
-    chx_scope_fail(s, CHX_EARG, "chx_nn_model_new: items are %lldx%lldx%lld in %lld classes, want lengths of at least 1", (long long)spec->chw[0],
-                   (long long)spec->chw[1], (long long)spec->chw[2], (long long)spec->classes);
+    chx_scope_fail(s, CHX_EARG,
+                   "chx_nn_model_new: items are %lldx%lldx%lld in %lld classes, want lengths of at least 1",
+                   (long long)spec->chw[0], (long long)spec->chw[1], (long long)spec->chw[2], (long long)spec->classes);
     return NULL;
   }
   if (!strcmp(spec->kind, "mlp"))
@@ -136,7 +139,8 @@ chx_link *chx_nn_model_load(chx_scope *s, const char *path, chx_nn_model_spec *s
   chx_link *m;
 
   if (z && !chx_nn_archive_has(z, "trainer/model"))
-    chx_scope_fail(s, CHX_EARG, "%s: trainer/model is missing, want a file that chx train or chx_nn_model_save wrote", path);
+    chx_scope_fail(s, CHX_EARG, "%s: trainer/model is missing, want a file that chx train or chx_nn_model_save wrote",
+                   path);
   chxi_nn_archive_spec(s, z, &read);
   chx_nn_archive_end(s, z);
   if (chx_scope_error(s)) return NULL;

@@ -23,7 +23,8 @@ static void add_statistics(chx_scope *s, chx_link *l, int dtype, int64_t size)
 
   chx_link_add_persistent(s, l, "avg_mean", chx_to(s, chx_zeros(s, dtype, 1, &size), l->device));
   if (!chx_scope_error(s)) chx_link_add_persistent(s, l, "avg_var", chx_to(s, chx_ones(s, dtype, 1, &size), l->device));
-  if (!chx_scope_error(s)) chx_link_add_persistent(s, l, "N", chx_to(s, chx_from_host(s, CHX_I64, 0, NULL, &zero), l->device));
+  if (!chx_scope_error(s))
+    chx_link_add_persistent(s, l, "N", chx_to(s, chx_from_host(s, CHX_I64, 0, NULL, &zero), l->device));
   chx_scope_rewind(s, mark, NULL);
 }
 
@@ -76,7 +77,8 @@ static void update_statistics(chx_scope *s, chx_link *l, const chx_array *mean, 
   }
   dc = chx_real(s, decay);
   new_mean = chx_map(s, (const chx_array *[]){q[AVG_MEAN]->a, mean, dc, chx_real(s, 1 - decay)}, 4, &blend);
-  new_var = chx_map(s, (const chx_array *[]){q[AVG_VAR]->a, var, dc, chx_real(s, (1 - decay) * m / fmax(m - 1, 1))}, 4, &blend);
+  new_var = chx_map(s, (const chx_array *[]){q[AVG_VAR]->a, var, dc, chx_real(s, (1 - decay) * m / fmax(m - 1, 1))}, 4,
+                    &blend);
   if (chx_scope_error(s)) return;
   chxi_nn_write(s, q[AVG_MEAN]->a, new_mean);
   chxi_nn_write(s, q[AVG_VAR]->a, new_var);
@@ -131,7 +133,8 @@ chx_link *chx_link_batch_norm(chx_scope *s, int64_t size, double decay, const ch
   d->decay = decay != 0 ? decay : 0.9;
   d->dtype = o.dtype;
   if (size < 0 || !(d->decay > 0 && d->decay < 1))
-    chx_scope_fail(s, CHX_EARG, "chx_link_batch_norm: size %lld and decay %g, want size >= 0 and 0 < decay < 1", (long long)size, decay);
+    chx_scope_fail(s, CHX_EARG, "chx_link_batch_norm: size %lld and decay %g, want size >= 0 and 0 < decay < 1",
+                   (long long)size, decay);
   if (!chx_scope_error(s)) chx_link_add_param(s, l, "gamma", o.dtype, 1, &shape, o.init_w->fn ? o.init_w : &one);
   if (!chx_scope_error(s)) chx_link_add_param(s, l, "beta", o.dtype, 1, &shape, o.init_b ? o.init_b : &zero);
   if (!chx_scope_error(s)) {
@@ -169,7 +172,8 @@ chx_link *chx_link_dropout(chx_scope *s, double ratio)
 {
   chx_link *l;
 
-  if (!(ratio >= 0 && ratio < 1)) chx_scope_fail(s, CHX_EARG, "chx_link_dropout: ratio is %g, want 0 <= ratio < 1", ratio);
+  if (!(ratio >= 0 && ratio < 1))
+    chx_scope_fail(s, CHX_EARG, "chx_link_dropout: ratio is %g, want 0 <= ratio < 1", ratio);
   l = chx_link_new(s, &dropout_class);
   if (l) *(double *)chx_link_data(l) = ratio;
   return l;
@@ -209,7 +213,8 @@ chx_status chx_link_fit_input(chx_scope *s, chx_link *link, const chx_array *x)
 
   NN_TRY(chx_link_fit_input, link);
   NN_TRY(chx_link_fit_input, x);
-  if (chx_size(x) < 1) return chx_scope_fail(s, CHX_ESHAPE, "chx_link_fit_input: x is empty, want at least one element");
+  if (chx_size(x) < 1)
+    return chx_scope_fail(s, CHX_ESHAPE, "chx_link_fit_input: x is empty, want at least one element");
   mode = chx_scope_set_grad(s, CHX_GRAD_OFF);
   mean = chx_item(s, chx_mean(s, x, 0, NULL, 0));
   var = chx_item(s, chx_mean(s, chx_square(s, chx_sub(s, x, chx_real(s, mean))), 0, NULL, 0));

@@ -10,8 +10,10 @@ chx_optimizer *chx_optimizer_new(chx_scope *s, const chx_optimizer_class *cls, c
   chx_optimizer *o;
 
   if (!nn_need(s, cls, "chx_optimizer_new", "cls")) return NULL;
-  if (!cls->step || cls->n_hyper < 0 || cls->n_hyper > 8 || cls->n_states < 0 || cls->n_states > 4 || (cls->n_hyper && !hyper)) {
-    chx_scope_fail(s, CHX_EARG, "chx_optimizer_new: %s has no step, more than 8 numbers or more than 4 states", cls->name);
+  if (!cls->step || cls->n_hyper < 0 || cls->n_hyper > 8 || cls->n_states < 0 || cls->n_states > 4 ||
+      (cls->n_hyper && !hyper)) {
+    chx_scope_fail(s, CHX_EARG, "chx_optimizer_new: %s has no step, more than 8 numbers or more than 4 states",
+                   cls->name);
     return NULL;
   }
   o = calloc(1, sizeof *o);
@@ -62,7 +64,8 @@ chx_status chxi_nn_optimizer_sync(chx_scope *s, chx_optimizer *o)
   int *live, n = 0;
 
   if (chx_scope_error(s)) return chx_scope_error(s);
-  if (!o->target) return chx_scope_fail(s, CHX_EARG, "%s: there is no target, want chx_optimizer_setup first", o->cls->name);
+  if (!o->target)
+    return chx_scope_fail(s, CHX_EARG, "%s: there is no target, want chx_optimizer_setup first", o->cls->name);
   if (is_in_sync(o)) return CHX_OK;
   for (chx_param *p = NULL; (p = chx_link_next_param(o->target, p));) n++;
   slot = calloc((size_t)n + 1, sizeof *slot);
@@ -119,7 +122,8 @@ static int same_value_type(const chx_array *a, const chx_array *b)
 {
   int n = chx_ndim(a);
 
-  return chx_dtype(a) == chx_dtype(b) && n == chx_ndim(b) && (!n || !memcmp(chx_shape(a), chx_shape(b), (size_t)n * sizeof(int64_t)));
+  return chx_dtype(a) == chx_dtype(b) && n == chx_ndim(b) &&
+         (!n || !memcmp(chx_shape(a), chx_shape(b), (size_t)n * sizeof(int64_t)));
 }
 
 /* Phase one for one parameter: q->x and q->next. */
@@ -130,7 +134,8 @@ static void compute(chx_scope *s, const chx_optimizer *o, chxi_nn_slot *q, chx_a
 
   for (int i = 0; i < o->cls->n_states; i++) {
     state[i] = q->state[i] ? q->state[i] : chx_zeros_like(s, x);
-    if (q->state[i] && strcmp(chx_device(state[i]), device)) state[i] = chx_to(s, state[i], device); /* it follows its parameter */
+    if (q->state[i] && strcmp(chx_device(state[i]), device))
+      state[i] = chx_to(s, state[i], device); /* it follows its parameter */
   }
   q->x = o->cls->step(s, x, q->g, k, state, q->next);
   if (chx_scope_error(s)) return;
@@ -139,7 +144,8 @@ static void compute(chx_scope *s, const chx_optimizer *o, chxi_nn_slot *q, chx_a
     if (!q->next[i] || !same_value_type(q->next[i], x)) goto bad;
   return;
 bad:
-  chx_scope_fail(s, CHX_ESHAPE, "%s: a step's results must have the dtype and shape of parameter %s; is its gradient of another?",
+  chx_scope_fail(s, CHX_ESHAPE,
+                 "%s: a step's results must have the dtype and shape of parameter %s; is its gradient of another?",
                  o->cls->name, q->p->name);
 }
 
@@ -191,10 +197,12 @@ chx_status chx_optimizer_update_with(chx_scope *s, chx_optimizer *o, chx_loss_fn
   if (loss) *loss = NULL;
   NN_TRY(chx_optimizer_update_with, o);
   if (!fn) return chx_scope_fail(s, CHX_EARG, "chx_optimizer_update_with: fn is NULL");
-  if (!o->target) return chx_scope_fail(s, CHX_EARG, "%s: there is no target, want chx_optimizer_setup first", o->cls->name);
+  if (!o->target)
+    return chx_scope_fail(s, CHX_EARG, "%s: there is no target, want chx_optimizer_setup first", o->cls->name);
   chx_link_clear_grads(s, o->target);
   y = chx_scope_error(s) ? NULL : fn(ctx, s);
-  if (!y && !chx_scope_error(s)) chx_scope_fail(s, CHX_EARG, "chx_optimizer_update_with: the loss function returned NULL");
+  if (!y && !chx_scope_error(s))
+    chx_scope_fail(s, CHX_EARG, "chx_optimizer_update_with: the loss function returned NULL");
   chx_backward(s, y);
   chx_optimizer_update(s, o);
   y = chx_scope_error(s) ? NULL : chx_detach(s, y);
@@ -240,7 +248,9 @@ chx_status chx_optimizer_set_hyper(chx_scope *s, chx_optimizer *o, const char *n
   NN_TRY(chx_optimizer_set_hyper, o);
   NN_TRY(chx_optimizer_set_hyper, name);
   i = hyper_index(o, name);
-  if (i < 0) return chx_scope_fail(s, CHX_EARG, "%s: there is no '%s', its learning rate is '%s'", o->cls->name, name, o->cls->hyper[0]);
+  if (i < 0)
+    return chx_scope_fail(s, CHX_EARG, "%s: there is no '%s', its learning rate is '%s'", o->cls->name, name,
+                          o->cls->hyper[0]);
   o->hyper[i] = value;
   return CHX_OK;
 }

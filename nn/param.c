@@ -45,12 +45,13 @@ static chx_status set_array(chx_scope *s, chx_param *p, chx_array *a)
 {
   char want[160], is[160];
 
-  if (!a) return chx_scope_error(s) ? chx_scope_error(s) : chx_scope_fail(s, CHX_EFAILED, "%s: no initial values", p->name);
+  if (!a)
+    return chx_scope_error(s) ? chx_scope_error(s) : chx_scope_fail(s, CHX_EFAILED, "%s: no initial values", p->name);
   if (chx_dtype(a) != p->dtype || chx_ndim(a) != p->ndim ||
       (p->ndim && memcmp(chx_shape(a), p->shape, (size_t)p->ndim * sizeof *p->shape)))
-    return chx_scope_fail(s, CHX_ESHAPE, "%s: the initializer gave %s %s, want %s %s", p->name, chx_dtype_name(chx_dtype(a)),
-                          chxi_nn_shape_text(is, chx_ndim(a), chx_shape(a)), chx_dtype_name(p->dtype),
-                          chxi_nn_shape_text(want, p->ndim, p->shape));
+    return chx_scope_fail(s, CHX_ESHAPE, "%s: the initializer gave %s %s, want %s %s", p->name,
+                          chx_dtype_name(chx_dtype(a)), chxi_nn_shape_text(is, chx_ndim(a), chx_shape(a)),
+                          chx_dtype_name(p->dtype), chxi_nn_shape_text(want, p->ndim, p->shape));
   if (!p->persistent) chx_require_grad(s, a);
   if (chx_scope_error(s)) return chx_scope_error(s);
   p->a = chx_keep(a);
@@ -83,12 +84,15 @@ chx_status chx_link_add_param(chx_scope *s, chx_link *link, const char *name, in
   if (dtype < 0 || dtype >= 64 || !(CHX_BIT(dtype) & CHX_FLOATS))
     chx_scope_fail(s, CHX_EDTYPE, "chx_link_add_param: %s is %s, want a floating dtype", name, chx_dtype_name(dtype));
   else if (ndim < 0 || ndim > CHX_MAX_RANK || (ndim && !shape))
-    chx_scope_fail(s, CHX_ESHAPE, "chx_link_add_param: %s has %d axes, want 0 to %d and their lengths", name, ndim, CHX_MAX_RANK);
+    chx_scope_fail(s, CHX_ESHAPE, "chx_link_add_param: %s has %d axes, want 0 to %d and their lengths", name, ndim,
+                   CHX_MAX_RANK);
   else
     for (int i = 0; i < ndim; i++) {
       p->shape[i] = shape[i];
       known &= shape[i] >= 0;
-      if (shape[i] < -1) chx_scope_fail(s, CHX_ESHAPE, "chx_link_add_param: %s has length %lld, want -1 or more", name, (long long)shape[i]);
+      if (shape[i] < -1)
+        chx_scope_fail(s, CHX_ESHAPE, "chx_link_add_param: %s has length %lld, want -1 or more", name,
+                       (long long)shape[i]);
     }
   if (!chx_scope_error(s) && known) make_array(s, p);
   if (chx_scope_error(s)) {
@@ -204,7 +208,8 @@ chx_status chxi_nn_write(chx_scope *s, chx_array *a, const chx_array *v)
   return st;
 }
 
-chx_status chxi_nn_plan_add(chx_scope *s, chxi_nn_plan *plan, chx_param *p, const chx_array *v, const char *what, const char *key)
+chx_status chxi_nn_plan_add(chx_scope *s, chxi_nn_plan *plan, chx_param *p, const chx_array *v, const char *what,
+                            const char *key)
 {
   char want[160], is[160];
   int fresh = !p->a;
@@ -212,9 +217,11 @@ chx_status chxi_nn_plan_add(chx_scope *s, chxi_nn_plan *plan, chx_param *p, cons
 
   if (chx_scope_error(s)) return chx_scope_error(s);
   if (chx_dtype(v) != p->dtype)
-    return chx_scope_fail(s, CHX_EDTYPE, "%s: %s is %s, want %s", what, key, chx_dtype_name(chx_dtype(v)), chx_dtype_name(p->dtype));
+    return chx_scope_fail(s, CHX_EDTYPE, "%s: %s is %s, want %s", what, key, chx_dtype_name(chx_dtype(v)),
+                          chx_dtype_name(p->dtype));
   if (!agrees(p, chx_ndim(v), chx_shape(v)))
-    return chx_scope_fail(s, CHX_ESHAPE, "%s: %s has shape %s, want %s", what, key, chxi_nn_shape_text(is, chx_ndim(v), chx_shape(v)),
+    return chx_scope_fail(s, CHX_ESHAPE, "%s: %s has shape %s, want %s", what, key,
+                          chxi_nn_shape_text(is, chx_ndim(v), chx_shape(v)),
                           chxi_nn_shape_text(want, p->ndim, p->shape));
   if (plan->n == plan->cap) {
     int cap = plan->cap ? 2 * plan->cap : 16;
@@ -281,8 +288,8 @@ chx_status chx_link_zero_grads(chx_scope *s, chx_link *link)
 }
 
 /* The value of the same path in the other tree; an error that names it if there is none. */
-static chx_param *twin(chx_scope *s, const chx_param *p, const chx_link *root, const chx_link *other, char key[NN_PATH_MAX],
-                       const char *what)
+static chx_param *twin(chx_scope *s, const chx_param *p, const chx_link *root, const chx_link *other,
+                       char key[NN_PATH_MAX], const char *what)
 {
   chx_param *q;
 
@@ -316,8 +323,8 @@ chx_status chx_link_add_grads(chx_scope *s, chx_link *link, const chx_link *from
     if (chx_scope_error(s)) break;
     if (!g) continue;
     if (!p->a || !agrees(p, chx_ndim(g), chx_shape(g))) {
-      chx_scope_fail(s, CHX_ESHAPE, "%s: %s has shape %s, its twin %s", what, key, chxi_nn_shape_text(a, p->ndim, p->shape),
-                     chxi_nn_shape_text(b, chx_ndim(g), chx_shape(g)));
+      chx_scope_fail(s, CHX_ESHAPE, "%s: %s has shape %s, its twin %s", what, key,
+                     chxi_nn_shape_text(a, p->ndim, p->shape), chxi_nn_shape_text(b, chx_ndim(g), chx_shape(g)));
       break;
     }
     g = chx_cast(s, chx_to(s, g, chx_device(p->a)), p->dtype);
@@ -388,7 +395,8 @@ chx_status chx_link_to_device(chx_scope *s, chx_link *link, const char *device)
   mode = chx_scope_set_grad(s, CHX_GRAD_OFF);
   for (chx_link *l = NULL; (l = chx_link_next_link(link, l));)
     for (int k = 0; k < l->n_params; k++, i++)
-      if (l->params[k]->a && strcmp(chx_device(l->params[k]->a), full) && !chx_scope_error(s)) moved(s, l->params[k], full, &v[i]);
+      if (l->params[k]->a && strcmp(chx_device(l->params[k]->a), full) && !chx_scope_error(s))
+        moved(s, l->params[k], full, &v[i]);
   chx_scope_set_grad(s, mode);
   for (chx_link *l = NULL; (l = chx_link_next_link(link, l));)
     if (NN_HAS(l->cls, to_device) && !chx_scope_error(s)) l->cls->to_device(s, l, full);

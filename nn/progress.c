@@ -16,13 +16,17 @@ static int is_bar(const chx_trainer *r)
 }
 
 /* Ten times a second is enough for eyes, and costs nothing. */
-int chxi_nn_progress_due(const chx_trainer *r, double now) { return r->p.progress && now - r->shown >= 0.1 && is_bar(r); }
+int chxi_nn_progress_due(const chx_trainer *r, double now)
+{
+  return r->p.progress && now - r->shown >= 0.1 && is_bar(r);
+}
 
 static const char *duration(char buf[32], double seconds)
 {
   int64_t t = seconds > 0 && seconds < 1e9 ? llround(seconds) : 0;
 
-  if (t >= 3600) snprintf(buf, 32, "%lld:%02lld:%02lld", (long long)t / 3600, (long long)t / 60 % 60, (long long)t % 60);
+  if (t >= 3600)
+    snprintf(buf, 32, "%lld:%02lld:%02lld", (long long)t / 3600, (long long)t / 60 % 60, (long long)t % 60);
   else snprintf(buf, 32, "%lld:%02lld", (long long)t / 60, (long long)t % 60);
   return buf;
 }

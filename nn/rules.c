@@ -16,8 +16,8 @@ static int sgd_scalars(const double *h, int64_t t, double *v)
   return 1;
 }
 
-static chx_array *sgd_step(chx_scope *s, const chx_array *x, const chx_array *g, chx_array *const *k, chx_array *const *state,
-                           chx_array **next)
+static chx_array *sgd_step(chx_scope *s, const chx_array *x, const chx_array *g, chx_array *const *k,
+                           chx_array *const *state, chx_array **next)
 {
   enum { X, G, LR };
   static const chx_program p = {2, {STEP("mul", LR, G, 0, 0), STEP("sub", X, 3, 0, 0)}};
@@ -41,8 +41,8 @@ static int momentum_scalars(const double *h, int64_t t, double *v)
   return 2;
 }
 
-static chx_array *momentum_step(chx_scope *s, const chx_array *x, const chx_array *g, chx_array *const *k, chx_array *const *state,
-                                chx_array **next)
+static chx_array *momentum_step(chx_scope *s, const chx_array *x, const chx_array *g, chx_array *const *k,
+                                chx_array *const *state, chx_array **next)
 {
   enum { V, G, LR, MOMENTUM };
   static const chx_program p = {3, {STEP("mul", MOMENTUM, V, 0, 0), STEP("mul", LR, G, 0, 0), STEP("sub", 4, 5, 0, 0)}};
@@ -51,9 +51,14 @@ static chx_array *momentum_step(chx_scope *s, const chx_array *x, const chx_arra
   return chx_add(s, x, next[0]);
 }
 
-static const chx_optimizer_class momentum_sgd = {
-  .size = sizeof momentum_sgd, .name = "MomentumSGD", .n_hyper = 2, .n_states = 1, .hyper = {"lr", "momentum"}, .state = {"v"},
-  .scalars = momentum_scalars, .step = momentum_step};
+static const chx_optimizer_class momentum_sgd = {.size = sizeof momentum_sgd,
+                                                 .name = "MomentumSGD",
+                                                 .n_hyper = 2,
+                                                 .n_states = 1,
+                                                 .hyper = {"lr", "momentum"},
+                                                 .state = {"v"},
+                                                 .scalars = momentum_scalars,
+                                                 .step = momentum_step};
 
 chx_optimizer *chx_optimizer_momentum_sgd(chx_scope *s, double lr, double momentum)
 {
@@ -91,8 +96,8 @@ static void moments(chx_scope *s, const chx_array *g, chx_array *const *k, chx_a
   next[1] = chx_map(s, (const chx_array *[]){state[1], g, k[ONE_MINUS_BETA2]}, 3, &v);
 }
 
-static chx_array *adam_step(chx_scope *s, const chx_array *x, const chx_array *g, chx_array *const *k, chx_array *const *state,
-                            chx_array **next)
+static chx_array *adam_step(chx_scope *s, const chx_array *x, const chx_array *g, chx_array *const *k,
+                            chx_array *const *state, chx_array **next)
 {
   enum { X, M, V, A, E };
   static const chx_program p = {5, {STEP("sqrt", V, 0, 0, 0), STEP("add", 5, E, 0, 0), STEP("mul", A, M, 0, 0),
@@ -102,8 +107,8 @@ static chx_array *adam_step(chx_scope *s, const chx_array *x, const chx_array *g
   return chx_map(s, (const chx_array *[]){x, next[0], next[1], k[ALPHA_T], k[EPS]}, 5, &p);
 }
 
-static chx_array *adamw_step(chx_scope *s, const chx_array *x, const chx_array *g, chx_array *const *k, chx_array *const *state,
-                             chx_array **next)
+static chx_array *adamw_step(chx_scope *s, const chx_array *x, const chx_array *g, chx_array *const *k,
+                             chx_array *const *state, chx_array **next)
 {
   enum { X, M, V, A, E, R };
   static const chx_program p = {7, {STEP("sqrt", V, 0, 0, 0), STEP("add", 6, E, 0, 0), STEP("mul", A, M, 0, 0),
@@ -114,12 +119,22 @@ static chx_array *adamw_step(chx_scope *s, const chx_array *x, const chx_array *
   return chx_map(s, (const chx_array *[]){x, next[0], next[1], k[ALPHA_T], k[EPS], k[RATE]}, 6, &p);
 }
 
-static const chx_optimizer_class adam = {
-  .size = sizeof adam, .name = "Adam", .n_hyper = 4, .n_states = 2, .hyper = {"alpha", "beta1", "beta2", "eps"}, .state = {"m", "v"},
-  .scalars = adam_scalars, .step = adam_step};
-static const chx_optimizer_class adamw = {
-  .size = sizeof adamw, .name = "AdamW", .n_hyper = 5, .n_states = 2,
-  .hyper = {"alpha", "beta1", "beta2", "eps", "weight_decay_rate"}, .state = {"m", "v"}, .scalars = adamw_scalars, .step = adamw_step};
+static const chx_optimizer_class adam = {.size = sizeof adam,
+                                         .name = "Adam",
+                                         .n_hyper = 4,
+                                         .n_states = 2,
+                                         .hyper = {"alpha", "beta1", "beta2", "eps"},
+                                         .state = {"m", "v"},
+                                         .scalars = adam_scalars,
+                                         .step = adam_step};
+static const chx_optimizer_class adamw = {.size = sizeof adamw,
+                                          .name = "AdamW",
+                                          .n_hyper = 5,
+                                          .n_states = 2,
+                                          .hyper = {"alpha", "beta1", "beta2", "eps", "weight_decay_rate"},
+                                          .state = {"m", "v"},
+                                          .scalars = adamw_scalars,
+                                          .step = adamw_step};
 
 chx_optimizer *chx_optimizer_adam(chx_scope *s, double alpha, double beta1, double beta2, double eps)
 {
@@ -142,6 +157,7 @@ chx_optimizer *chx_optimizer_by_name(chx_scope *s, const char *name, double lr)
   if (!strcmp(name, "momentum")) return chx_optimizer_momentum_sgd(s, lr > 0 ? lr : 0.01, 0.9);
   if (!strcmp(name, "adam")) return chx_optimizer_adam(s, lr > 0 ? lr : 1e-3, 0.9, 0.999, 1e-8);
   if (!strcmp(name, "adamw")) return chx_optimizer_adamw(s, lr > 0 ? lr : 1e-3, 0.9, 0.999, 1e-8, 1e-5);
-  chx_scope_fail(s, CHX_EARG, "chx_optimizer_by_name: there is no optimizer '%s', want sgd, momentum, adam or adamw", name);
+  chx_scope_fail(s, CHX_EARG, "chx_optimizer_by_name: there is no optimizer '%s', want sgd, momentum, adam or adamw",
+                 name);
   return NULL;
 }

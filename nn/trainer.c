@@ -95,7 +95,8 @@ static chx_array *step_loss(void *ctx, chx_scope *s)
   chx_array *y = chx_link_call(s, r->model, q->x), *loss;
 
   if (!y) return NULL;
-  if (!chxi_nn_has_labels(r->train)) return r->p.loss ? r->p.loss(r->p.loss_ctx, s, y, q->t) : chx_mean_squared_error(s, y, q->t);
+  if (!chxi_nn_has_labels(r->train))
+    return r->p.loss ? r->p.loss(r->p.loss_ctx, s, y, q->t) : chx_mean_squared_error(s, y, q->t);
   loss = r->p.loss ? r->p.loss(r->p.loss_ctx, s, y, q->t) : chx_softmax_cross_entropy(s, y, q->t);
   q->correct = chx_nn_count_correct(s, y, q->t);
   if (q->correct) chx_keep(q->correct);
@@ -109,8 +110,10 @@ static void read_back(chx_scope *s, chx_trainer *r)
   for (int i = 0; i < r->n_ring; i++) {
     double loss = chx_item(s, r->ring[i].loss);
     if (!chx_scope_error(s) && !isfinite(loss))
-      chx_scope_fail(s, CHX_EFAILED, "training: the loss is %g in epoch %lld, want a finite one; a smaller learning rate than %g may help",
-                     loss, (long long)r->n_history + 1, chx_optimizer_lr(r->o));
+      chx_scope_fail(
+          s, CHX_EFAILED,
+          "training: the loss is %g in epoch %lld, want a finite one; a smaller learning rate than %g may help", loss,
+          (long long)r->n_history + 1, chx_optimizer_lr(r->o));
     r->sum_loss += loss * (double)r->ring[i].n;
     r->summed += r->ring[i].n;
     if (r->ring[i].correct) r->correct += (double)chx_item_int(s, r->ring[i].correct);
@@ -150,12 +153,17 @@ static chx_status train_step(chx_scope *s, chx_trainer *r)
 static chx_trainer_report report(const chx_trainer *r, double epoch_seconds)
 {
   int64_t done = r->it->position ? r->it->position : r->it->new_epoch ? r->train->n : 0;
-  chx_trainer_report e = {
-    .epoch = r->n_history + 1, .step = chx_optimizer_t(r->o), .items = done, .items_total = r->train->n,
-    .loss = r->summed ? r->sum_loss / (double)r->summed : NAN, .accuracy = r->labels ? r->correct / (double)r->labels : NAN,
-    .test_loss = NAN, .test_accuracy = NAN, .lr = chx_optimizer_lr(r->o),
-    .items_per_second = epoch_seconds > 0 ? (double)done / epoch_seconds : 0,
-    .seconds = r->seconds + chxi_nn_now() - r->run_start};
+  chx_trainer_report e = {.epoch = r->n_history + 1,
+                          .step = chx_optimizer_t(r->o),
+                          .items = done,
+                          .items_total = r->train->n,
+                          .loss = r->summed ? r->sum_loss / (double)r->summed : NAN,
+                          .accuracy = r->labels ? r->correct / (double)r->labels : NAN,
+                          .test_loss = NAN,
+                          .test_accuracy = NAN,
+                          .lr = chx_optimizer_lr(r->o),
+                          .items_per_second = epoch_seconds > 0 ? (double)done / epoch_seconds : 0,
+                          .seconds = r->seconds + chxi_nn_now() - r->run_start};
 
   return e;
 }
@@ -212,7 +220,8 @@ static chx_status end_epoch(chx_scope *s, chx_trainer *r)
   chxi_nn_progress_epoch(r, &e);
   if (r->log) chx_trainer_write_log(s, r, r->log);
   if (r->curve) chx_trainer_write_curve(s, r, r->curve);
-  if (r->checkpoint && (e.epoch % r->p.checkpoint_every == 0 || e.epoch >= r->p.epochs)) chx_trainer_save(s, r, r->checkpoint);
+  if (r->checkpoint && (e.epoch % r->p.checkpoint_every == 0 || e.epoch >= r->p.epochs))
+    chx_trainer_save(s, r, r->checkpoint);
   if (r->p.callback && !chx_scope_error(s) && r->p.callback(r->p.ctx, s, CHX_TRAINER_EPOCH, &e)) r->stopped = 1;
   return chx_scope_error(s);
 }
@@ -257,8 +266,8 @@ static void set_history(void *ctx, int64_t n, const void *bytes, chx_array *a)
   (void)a;
   r->n_history = n / (int64_t)(FIELDS * sizeof *v); /* room was made before */
   for (int64_t i = 0; i < r->n_history; i++, v += FIELDS)
-    r->history[i] = (chx_trainer_report){(int64_t)v[0], (int64_t)v[1], (int64_t)v[2], (int64_t)v[3], v[4], v[5], v[6], v[7], v[8],
-                                         v[9], v[10]};
+    r->history[i] = (chx_trainer_report){(int64_t)v[0], (int64_t)v[1], (int64_t)v[2], (int64_t)v[3], v[4], v[5],
+                                         v[6],          v[7],          v[8],          v[9],          v[10]};
 }
 
 static void load_history(chx_scope *s, chx_trainer *r, chx_nn_archive *z)
@@ -321,7 +330,9 @@ chx_status chx_trainer_save(chx_scope *s, chx_trainer *r, const char *path)
   NN_TRY(chx_trainer_save, r);
   read_back(s, r);
   running = r->run_start > 0 ? chxi_nn_now() - r->run_start : 0;
-  memcpy(partial, (double[6]){r->sum_loss, r->correct, (double)r->summed, (double)r->labels, r->seconds + running, r->epoch_seconds},
+  memcpy(partial,
+         (double[6]){r->sum_loss, r->correct, (double)r->summed, (double)r->labels, r->seconds + running,
+                     r->epoch_seconds},
          sizeof partial);
   z = chx_nn_archive_begin(s, path, CHX_NN_SAVE);
   archive_trainer(s, r, z, partial);

@@ -62,10 +62,11 @@ static char *load(const char *file, const char *name)
 /* Up to the next c, which is replaced by a zero and passed. */
 static char *cut(char **p, char c)
 {
+  static char none[1];
   char *start = *p, *end = start ? strchr(start, c) : NULL;
   if (end) *end++ = 0;
   *p = end;
-  return start;
+  return start ? start : none;
 }
 
 /* "f32[2,3]@16", "f16:f64[2]@80", "f16:~[2]@0", "I3", "-" */

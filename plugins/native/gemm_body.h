@@ -169,6 +169,7 @@ void NAT(NAME(nat_tile))(int64_t m, int64_t n, int64_t k, const T *a, int64_t a_
 #define KC 256
 #define MC (192 * 1024 / KC / (int64_t)sizeof(T) / MR * MR)
 #define NC ((int64_t)256)
+#define ROW_GRAIN ((int64_t)1024) /* columns of a single row */
 #define RANGES 32 /* at most so many pieces of scratch */
 
 typedef struct NAME(job) {
@@ -209,7 +210,7 @@ static void NAME(blocks)(int64_t begin, int64_t end, void *ctx)
     NAME(block)(g, i % g->blocks_m * g->mb, i / g->blocks_m * NC, pa, pa + MC * KC);
 }
 
-/* A row of C at a time as dot products, or sums of rows of B: what a matrix times a vector wants. */
+/* A matrix times a vector, where both lie along k: dot products. */
 static T NAME(dot)(int64_t k, const T *a, const T *b)
 {
   VEC s[4] = {{0}, {0}, {0}, {0}};
@@ -240,6 +241,27 @@ static void NAME(dot_range)(int64_t begin, int64_t end, void *ctx)
   }
 }
 
+/* Columns begin .. end - 1 of a single row of C: sums of B's rows, four at a time, a piece that stays in cache after another. */
+static void NAME(row_range)(int64_t begin, int64_t end, void *ctx)
+{
+  const NAME(job) *g = ctx;
+  for (int64_t j0 = begin; j0 < end; j0 += ROW_GRAIN) {
+    const int64_t n = end - j0 < ROW_GRAIN ? end - j0 : ROW_GRAIN, r = g->b_row;
+    T *restrict c = g->c + j0;
+    const T *a = g->a;
+    int64_t p = 0;
+    for (int64_t j = 0; !g->add && j < n; j++) c[j] = 0;
+    for (; p + 4 <= g->k; p += 4, a += 4 * g->a_col) {
+      const T *restrict b = g->b + j0 + p * r, f0 = a[0], f1 = a[g->a_col], f2 = a[2 * g->a_col], f3 = a[3 * g->a_col];
+      for (int64_t j = 0; j < n; j++) c[j] += (f0 * b[j] + f1 * b[r + j]) + (f2 * b[2 * r + j] + f3 * b[3 * r + j]);
+    }
+    for (; p < g->k; p++, a += g->a_col) {
+      const T *restrict b = g->b + j0 + p * r, f = a[0];
+      for (int64_t j = 0; j < n; j++) c[j] += f * b[j];
+    }
+  }
+}
+
 static void NAME(tile_columns)(int64_t begin, int64_t end, void *ctx)
 {
   const NAME(job) *g = ctx;
@@ -257,14 +279,14 @@ chx_status NAT(NAME(nat_gemm))(const chx_call *call, int64_t m, int64_t n, int64
   const int64_t work = m * n * (k ? k : 1);
   const int small = m <= 64 && n <= 64 && work <= NAT_GEMM_SMALL;
 
-  if (c_col == 1 && small && n > 1) {
-    NAT(NAME(nat_tile))(m, n, k, a, a_row, a_col, b, b_row, b_col, c, c_row, add);
+  if (!small && k > 0 && BLAS(m, n, k, a, a_row, a_col, b, b_row, b_col, c, c_row, c_col, add)) return CHX_OK;
+  if ((n == 1 || m == 1) && a_col == 1 && b_row == 1) {
+    NAME(dots) d = n == 1 ? (NAME(dots)){k, a_row, c_row, a, b, c, add} : (NAME(dots)){k, b_col, c_col, b, a, c, add};
+    nat_parallel(n == 1 ? m : n, k ? (NAT_GRAIN + k - 1) / k : NAT_GRAIN, NAME(dot_range), &d);
     return CHX_OK;
   }
-  if (!small && k > 0 && BLAS(m, n, k, a, a_row, a_col, b, b_row, b_col, c, c_row, c_col, add)) return CHX_OK;
-  if (n == 1 && a_col == 1 && b_row == 1) {
-    NAME(dots) d = {k, a_row, c_row, a, b, c, add};
-    nat_parallel(m, k ? (NAT_GRAIN + k - 1) / k : NAT_GRAIN, NAME(dot_range), &d);
+  if (c_col == 1 && small) {
+    NAT(NAME(nat_tile))(m, n, k, a, a_row, a_col, b, b_row, b_col, c, c_row, add);
     return CHX_OK;
   }
   if (c_col != 1 || (n < m && n < QL && c_row == 1)) {
@@ -283,6 +305,10 @@ chx_status NAT(NAME(nat_gemm))(const chx_call *call, int64_t m, int64_t n, int64
   }
 
   NAME(job) g = {m, n, k, a_row, a_col, b_row, b_col, c_row, 0, 0, 1, a, b, c, NULL, add};
+  if (m == 1 && b_col == 1) {
+    nat_parallel(n, ROW_GRAIN, NAME(row_range), &g);
+    return CHX_OK;
+  }
   if (m <= 2 * MR || work <= NAT_GEMM_SMALL || k == 0) { /* too few rows to pack for */
     int64_t grain = NAT_GEMM_SMALL / (m * (k ? k : 1)) / (4 * VL) * (4 * VL);
     nat_parallel(n, grain > 4 * VL ? grain : 4 * VL, NAME(tile_columns), &g);
@@ -312,4 +338,5 @@ chx_status NAT(NAME(nat_gemm))(const chx_call *call, int64_t m, int64_t n, int64
 #undef MC
 #undef NC
 #undef RANGES
+#undef ROW_GRAIN
 #undef PIECE

@@ -9,7 +9,7 @@
 #include "half.h"
 #include "loops.h"
 
-enum { STACK = 16384, MAX_IN = NAT_WALK_OPS - 1, MAX_PLACES = MAX_IN + CHX_MAP_STEPS + 1, OUT_PLACE = 255, SHORT_RUN = 48, CUT_FROM = 4096 };
+enum { STACK = 16384, MAX_IN = NAT_WALK_OPS - 1, MAX_PLACES = MAX_IN + CHX_MAP_STEPS + 1, OUT_PLACE = 255, SHORT_RUN = 48, TILE_FROM = 4096, TALL = 64 };
 
 int NAT(nat_program_add)(nat_program *p, const nat_row *row, const uint8_t *in, const int *dtypes)
 {
@@ -39,6 +39,8 @@ typedef struct job {
   uint8_t dtype[NAT_WALK_OPS], place[NAT_WALK_OPS];
   uint8_t scalar[NAT_WALK_OPS], direct[NAT_WALK_OPS];
   float widened[NAT_WALK_OPS];                    /* a scalar of a 16-bit float */
+  int tiled;                                      /* the axis of transposed_axis, or -1 */
+  int64_t edge;
 } job;
 
 static void widen(int dtype, int64_t n, const void *x, float *y)
@@ -163,31 +165,40 @@ static int has_long_runs(const job *j)
   return 1;
 }
 
-/* An operand that is dense along another axis than the rest, a transposed one, is read one element per cache line by
- * the natural order. So the last axis is cut into pieces of a cache line, which come before that other axis: what a
- * line holds is then used before the line is gone. The rest of a last axis that is no multiple becomes *tail. */
-static int cut_last_axis(job *j, nat_walk *tail)
+/* An operand that is dense along another axis t than the rest, a transposed one, would be read one element per cache
+ * line. So TALL of axis t are taken at a time, and of the last axis as many as a line holds: what is in a line is then
+ * used before the line is gone. */
+static int transposed_axis(const job *j, int64_t *edge)
 {
-  nat_walk *w = &j->w;
+  const nat_walk *w = &j->w;
   const int in = w->rank - 1;
-  int t = -1, edge = 0;
+  int t = -1;
 
+  if (w->n < TILE_FROM || w->rank == CHX_MAX_RANK) return -1;
   for (int k = 0; k < w->n_op; k++)
     if (!j->scalar[k] && w->step[k] != j->size[k] && w->step[k] != 0)
       for (int d = 0; d < in; d++)
-        if (w->stride[k][d] == j->size[k]) {
+        if (w->stride[k][d] == j->size[k] && w->dim[d] >= 8 && w->dim[in] >= 8) {
           t = t < 0 || d < t ? d : t;
-          edge = 64 / (int)j->size[k];
+          *edge = 64 / j->size[k];
         }
-  if (t < 0 || w->rank == CHX_MAX_RANK || w->dim[in] < 2 * edge || w->n < CUT_FROM) return 0;
+  return t;
+}
 
-  *tail = *w;
-  tail->dim[in] = w->dim[in] % edge;
-  tail->n = w->n / w->dim[in] * tail->dim[in];
-  for (int k = 0; k < w->n_op; k++) tail->base[k] += (w->dim[in] - tail->dim[in]) * w->step[k];
+/* The part [from, from + n) of an axis. */
+static void restrict_axis(nat_walk *w, int axis, int64_t from, int64_t n)
+{
+  w->n = w->n / w->dim[axis] * n;
+  w->dim[axis] = n;
+  for (int k = 0; k < w->n_op; k++) w->base[k] += from * w->stride[k][axis];
+}
 
-  w->n -= tail->n;
+/* The last axis, `pieces` times `edge` long, becomes two, the former right before axis t. */
+static void split_last_axis(nat_walk *w, int t, int64_t edge)
+{
+  const int in = w->rank - 1;
   const int64_t pieces = w->dim[in] / edge;
+
   for (int d = in; d >= t; d--) w->dim[d + 1] = w->dim[d];
   w->dim[in + 1] = edge;
   w->dim[t] = pieces;
@@ -196,7 +207,28 @@ static int cut_last_axis(job *j, nat_walk *tail)
     w->stride[k][t] = w->step[k] * edge;
   }
   w->rank++;
-  return 1;
+}
+
+static void tile_range(int64_t begin, int64_t end, void *ctx)
+{
+  const job *all = ctx;
+  const int t = all->tiled, in = all->w.rank - 1;
+
+  for (int64_t from = begin * TALL; begin < end; begin++, from += TALL) {
+    job j = *all;
+    const int64_t rest = all->w.dim[t] - from, last = all->w.dim[in], whole = last / all->edge * all->edge;
+    restrict_axis(&j.w, t, from, rest < TALL ? rest : TALL);
+    nat_walk tail = j.w;
+    if (whole) {
+      restrict_axis(&j.w, in, 0, whole);
+      split_last_axis(&j.w, t, all->edge);
+      block_range(0, j.w.n, &j);
+    }
+    if (whole == last) continue;
+    restrict_axis(&tail, in, whole, last - whole);
+    j.w = tail;
+    block_range(0, j.w.n, &j);
+  }
 }
 
 /* Give every result a place: the output itself where it can be written directly, else a buffer that no later step
@@ -246,15 +278,16 @@ chx_status NAT(nat_program_run)(nat_program *p, const chx_call *c)
     nat_parallel(j.w.n, grain, run_range, &j);
     return CHX_OK;
   }
-  nat_walk tail;
-  for (int more = cut_last_axis(&j, &tail);; more = 0) {
-    for (int k = 0; k <= p->n_in; k++) j.direct[k] = (uint8_t)nat_walk_is_dense(&j.w, k, j.size[k]);
-    j.block = STACK / 8 / assign_places(p, &j) & ~15;
-    if (j.block > 512) j.block = 512;
-    nat_parallel(j.w.n, grain, block_range, &j);
-    if (!more || tail.n == 0) return CHX_OK;
-    j.w = tail;
+  j.tiled = transposed_axis(&j, &j.edge);
+  for (int k = 0; k <= p->n_in; k++) j.direct[k] = (uint8_t)(j.tiled < 0 && nat_walk_is_dense(&j.w, k, j.size[k]));
+  j.block = STACK / 8 / assign_places(p, &j) & ~15;
+  if (j.block > 512) j.block = 512;
+  if (j.tiled < 0) nat_parallel(j.w.n, grain, block_range, &j);
+  else {
+    const int64_t tiles = (j.w.dim[j.tiled] + TALL - 1) / TALL, cost = j.w.n / tiles;
+    nat_parallel(tiles, cost >= grain ? 1 : grain / cost, tile_range, &j);
   }
+  return CHX_OK;
 }
 
 /* ---- map ------------------------------------------------------------------------------------------------------ */

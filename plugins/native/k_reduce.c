@@ -200,13 +200,18 @@ static void finish(const job *j, int64_t n, void *acc, char *y, int64_t step)
     for (int64_t i = 0; i < n; i++) d[i] /= (double)j->m;
   else if (j->mean)
     for (int64_t i = 0; i < n; i++) f[i] /= (float)j->m;
-  for (int64_t i = 0; i < n; i++, y += step)
-    switch (j->dtype) {
-    case CHX_BOOL: *y = ((uint8_t *)acc)[i] != 0; break;
-    case CHX_F16: *(uint16_t *)(void *)y = nat_to_f16(f[i]); break;
-    case CHX_BF16: *(uint16_t *)(void *)y = nat_to_bf16(f[i]); break;
-    default: memcpy(y, (char *)acc + i * j->size, (size_t)j->size);
-    }
+  switch (j->dtype) {
+  case CHX_BOOL:
+    for (int64_t i = 0; i < n; i++) y[i * step] = ((uint8_t *)acc)[i] != 0;
+    break;
+  case CHX_F16:
+    for (int64_t i = 0; i < n; i++) *(uint16_t *)(void *)(y + i * step) = nat_to_f16(f[i]);
+    break;
+  case CHX_BF16:
+    for (int64_t i = 0; i < n; i++) *(uint16_t *)(void *)(y + i * step) = nat_to_bf16(f[i]);
+    break;
+  default: nat_move(n, j->size, y, step, acc, j->size);
+  }
 }
 
 /* ---- by sequence ------------------------------------------------------------------------------------------------ */
@@ -315,6 +320,7 @@ static void fold_rows(const job *j, const char *base, int64_t cols, int64_t begi
   const int in = w->rank - 1;
   const int64_t step = j->kept.step[1], group = j->group, wide = cols * group, left = (end - begin) % group;
   const size_t bytes = (size_t)(wide * j->acc_size);
+  const int far = step == j->size && nat_abs64(w->step[0]) >= 2048; /* rows on other pages, which nobody prefetches */
   int64_t index[CHX_MAX_RANK], rest = begin;
 
   for (int d = in; d >= 0; d--) {
@@ -324,6 +330,8 @@ static void fold_rows(const job *j, const char *base, int64_t cols, int64_t begi
   }
   for (int64_t r = (end - begin) / group; r > 0; r--) {
     const void *row = load_row(j, base, step, wide, buffer);
+    if (far)
+      for (size_t k = 0; k < bytes; k += 64) __builtin_prefetch(base + group * w->step[0] + k);
     if (count[0]) j->op.fold(wide, row, level[0]);
     else memcpy(level[0], row, bytes);
     count[0]++;

@@ -33,7 +33,8 @@ static int next(int n, const int64_t *shape, int64_t *i)
     else *sum += *(type *)at(x, last, n, g * per + ch, h) * *(type *)at(w, last, k, ch, r);                      \
   } while (0)
 
-static void taps(int what, const chx_conv_attr *a, const chx_tensor *x, const chx_tensor *w, const chx_tensor *y, int64_t n, int64_t k, const int64_t *p)
+static void taps(int what, const chx_conv_attr *a, const chx_tensor *x, const chx_tensor *w, const chx_tensor *y,
+                 int64_t n, int64_t k, const int64_t *p)
 {
   int last = a->layout == CHX_CHANNELS_LAST, sp = x->ndim - 2, s0 = last ? 1 : 2;
   int64_t per = w->shape[last ? w->ndim - 1 : 1], g = k / (w->shape[0] / a->groups), r[3] = {0}, h[3];
@@ -60,7 +61,8 @@ static void add_bias(const chx_tensor *y, const chx_tensor *b, int channel)
   int64_t i[CHX_MAX_RANK] = {0};
   if (ref_count(y)) do {
       void *v = ref_at(y, i), *e = ref_at(b, &i[channel]);
-      ref_store(ref_dtype(y), v, ref_dtype(y) == CHX_F32 ? (double)(*(float *)v + *(float *)e) : *(double *)v + *(double *)e);
+      ref_store(ref_dtype(y), v,
+                ref_dtype(y) == CHX_F32 ? (double)(*(float *)v + *(float *)e) : *(double *)v + *(double *)e);
     } while (ref_next(y, i));
 }
 
@@ -75,11 +77,14 @@ static chx_status run(void *self, const chx_call *c)
   zero(&c->out[0]);
   if (ref_count(y))
     for (int64_t n = 0; n < x->shape[0]; n++)
-      for (int64_t k = 0; k < w->shape[0]; k++) do taps(what, a, x, w, y, n, k, p); while (next(y->ndim - 2, y->shape + (last ? 1 : 2), p));
+      for (int64_t k = 0; k < w->shape[0]; k++) do
+          taps(what, a, x, w, y, n, k, p);
+        while (next(y->ndim - 2, y->shape + (last ? 1 : 2), p));
   if (what == Y && c->n_in > 2 && !(c->in[2].flags & CHX_T_ABSENT)) add_bias(y, &c->in[2], last ? y->ndim - 1 : 1);
   return CHX_OK;
 }
 
 #define DTYPES (CHX_BIT(CHX_F32) | CHX_BIT(CHX_F64))
 #define KERNEL(name, which) {REF_KERNEL, .op = name, .attr_size = sizeof(chx_conv_attr), .dtypes_in = DTYPES, .dtypes_out = DTYPES, .run = run, .self = &(int){which}}
-const chx_kernel ref_conv_kernels[] = {KERNEL("conv", Y), KERNEL("conv_grad_input", GX), KERNEL("conv_grad_weight", GW), {.op = NULL}};
+const chx_kernel ref_conv_kernels[] = {
+    KERNEL("conv", Y), KERNEL("conv_grad_input", GX), KERNEL("conv_grad_weight", GW), {.op = NULL}};

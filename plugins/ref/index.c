@@ -18,8 +18,9 @@ static chx_status check(const char *op, const chx_tensor *x, const chx_tensor *i
   int64_t j[CHX_MAX_RANK] = {0}, n = x->shape[axis];
   if (ref_count(i)) do {
       int64_t at = *(int64_t *)ref_at(i, j);
-      if (at < -n || at >= n) return ref_fail(CHX_EARG, "%s: index %lld is out of range for axis %d of length %lld, want %lld to %lld", op, (long long)at, axis, (long long)n,
-                                                (long long)-n, (long long)n - 1);
+      if (at < -n || at >= n)
+        return ref_fail(CHX_EARG, "%s: index %lld is out of range for axis %d of length %lld, want %lld to %lld", op,
+                        (long long)at, axis, (long long)n, (long long)-n, (long long)n - 1);
     } while (ref_next(i, j));
   return CHX_OK;
 }
@@ -71,6 +72,8 @@ static chx_status scatter_add(void *self, const chx_call *c)
 static char along; /* its address says so */
 #define KERNEL(name, fn, is_along, dtypes, alias) {REF_KERNEL, .op = name, .attr_size = sizeof(chx_axis_attr), .dtypes_in = dtypes | CHX_BIT(CHX_I64), .dtypes_out = dtypes, \
                                          .alias_ok = alias, .run = fn, .self = is_along}
-const chx_kernel ref_index_kernels[] = {
-  KERNEL("take", take, NULL, CHX_ANY_REAL, 0), KERNEL("take_along_axis", take, &along, CHX_ANY_REAL, 0), KERNEL("scatter_add", scatter_add, NULL, CHX_NUMBERS, 1),
-  KERNEL("scatter_add_along_axis", scatter_add, &along, CHX_NUMBERS, 1), {.op = NULL}};
+const chx_kernel ref_index_kernels[] = {KERNEL("take", take, NULL, CHX_ANY_REAL, 0),
+                                        KERNEL("take_along_axis", take, &along, CHX_ANY_REAL, 0),
+                                        KERNEL("scatter_add", scatter_add, NULL, CHX_NUMBERS, 1),
+                                        KERNEL("scatter_add_along_axis", scatter_add, &along, CHX_NUMBERS, 1),
+                                        {.op = NULL}};

@@ -5,7 +5,8 @@
 #include "ref.h"
 
 /* sum over k < n of a[k sa] b[k sb], at y, plus bias b0 (NULL: none) */
-static void dot(int dtype, int64_t n, const char *a, int64_t sa, const char *b, int64_t sb, const void *b0, int64_t size, void *y)
+static void dot(int dtype, int64_t n, const char *a, int64_t sa, const char *b, int64_t sb, const void *b0,
+                int64_t size, void *y)
 {
   switch (dtype) {
 #define FLOAT_DOT(type)                                                                                               \
@@ -45,25 +46,33 @@ static chx_status matmul(void *self, const chx_call *c)
       memcpy(ia, i, sizeof ia);
       memcpy(ib, i, sizeof ib);
       ia[n - 1] = ib[n - 2] = 0;
-      dot(ref_dtype(y), a->shape[n - 1], ref_at(a, ia), a->strides[n - 1], ref_at(b, ib), b->strides[n - 2], NULL, ref_size(y), ref_at(y, i));
+      dot(ref_dtype(y), a->shape[n - 1], ref_at(a, ia), a->strides[n - 1], ref_at(b, ib), b->strides[n - 2], NULL,
+          ref_size(y), ref_at(y, i));
     } while (ref_next(y, i));
   return CHX_OK;
 }
 
 static chx_status linear(void *self, const chx_call *c)
 {
-  const chx_tensor *x = &c->in[0], *w = &c->in[1], *b = c->n_in > 2 && !(c->in[2].flags & CHX_T_ABSENT) ? &c->in[2] : NULL, *y = &c->out[0];
+  const chx_tensor *x = &c->in[0], *w = &c->in[1],
+                   *b = c->n_in > 2 && !(c->in[2].flags & CHX_T_ABSENT) ? &c->in[2] : NULL, *y = &c->out[0];
   int64_t i[2] = {0};
   (void)self;
   if (ref_count(y)) do {
       int64_t ix[2] = {i[0], 0}, iw[2] = {i[1], 0};
-      dot(ref_dtype(y), x->shape[1], ref_at(x, ix), x->strides[1], ref_at(w, iw), w->strides[1], b ? ref_at(b, &i[1]) : NULL, ref_size(y), ref_at(y, i));
+      dot(ref_dtype(y), x->shape[1], ref_at(x, ix), x->strides[1], ref_at(w, iw), w->strides[1],
+          b ? ref_at(b, &i[1]) : NULL, ref_size(y), ref_at(y, i));
     } while (ref_next(y, i));
   return CHX_OK;
 }
 
 #define DTYPES (CHX_INTEGERS | CHX_BIT(CHX_BOOL) | CHX_BIT(CHX_F32) | CHX_BIT(CHX_F64))
 const chx_kernel ref_matmul_kernels[] = {
-  {REF_KERNEL, .op = "matmul", .dtypes_in = DTYPES, .dtypes_out = DTYPES, .run = matmul},
-  {.size = sizeof(chx_kernel), .op = "linear", .dtypes_in = CHX_BIT(CHX_F32) | CHX_BIT(CHX_F64), .dtypes_out = CHX_BIT(CHX_F32) | CHX_BIT(CHX_F64), .max_rank = 2, .run = linear},
-  {.op = NULL}};
+    {REF_KERNEL, .op = "matmul", .dtypes_in = DTYPES, .dtypes_out = DTYPES, .run = matmul},
+    {.size = sizeof(chx_kernel),
+     .op = "linear",
+     .dtypes_in = CHX_BIT(CHX_F32) | CHX_BIT(CHX_F64),
+     .dtypes_out = CHX_BIT(CHX_F32) | CHX_BIT(CHX_F64),
+     .max_rank = 2,
+     .run = linear},
+    {.op = NULL}};

@@ -27,7 +27,8 @@ static int next_in(const struct window *w, int n, int64_t *h)
 }
 
 /* x: the unpooled tensor; y: the pooled one; i: y's index, whose spatial part is replaced by h to index x. */
-static void one(int what, const chx_call *c, const chx_pool_attr *a, const chx_tensor *x, const chx_tensor *y, const int64_t *i)
+static void one(int what, const chx_call *c, const chx_pool_attr *a, const chx_tensor *x, const chx_tensor *y,
+                const int64_t *i)
 {
   int n = x->ndim - 2, s0 = a->layout == CHX_CHANNELS_LAST ? 1 : 2, dtype = ref_dtype(x);
   struct window w = window_at(a, n, x->shape + s0, i + s0);
@@ -47,7 +48,8 @@ static void one(int what, const chx_call *c, const chx_pool_attr *a, const chx_t
       double v = ref_load(dtype, e);
       if (what == AVG_GRAD) ref_store(dtype, e, v + ref_load(dtype, ref_at(y, i)) / by);
       else if (what == AVG) sum += v;
-      else if (best < 0 || (!isnan(top) && (isnan(v) || v > top))) top = v, best = flat, memcpy(ref_at(y, i), e, (size_t)ref_size(x));
+      else if (best < 0 || (!isnan(top) && (isnan(v) || v > top)))
+        top = v, best = flat, memcpy(ref_at(y, i), e, (size_t)ref_size(x));
     } while (next_in(&w, n, j + s0));
   if (what == AVG) ref_store(dtype, ref_at(y, i), inside > 0 ? sum / by : 0);
   if (what == MAX) *(int64_t *)ref_at(&c->out[1], i) = best;
@@ -67,4 +69,7 @@ static chx_status run(void *self, const chx_call *c)
 #define FLOATS (CHX_BIT(CHX_F32) | CHX_BIT(CHX_F64))
 #define NUMBERS (CHX_ANY_REAL & ~(CHX_BIT(CHX_I64) | CHX_BIT(CHX_U64))) /* what a double holds exactly */
 #define KERNEL(name, which, in, outs) {REF_KERNEL, .op = name, .attr_size = sizeof(chx_pool_attr), .dtypes_in = in, .dtypes_out = outs, .run = run, .self = &(int){which}}
-const chx_kernel ref_pool_kernels[] = {KERNEL("max_pool", MAX, NUMBERS, NUMBERS), KERNEL("avg_pool", AVG, FLOATS, FLOATS), KERNEL("avg_pool_grad", AVG_GRAD, FLOATS, FLOATS), {.op = NULL}};
+const chx_kernel ref_pool_kernels[] = {KERNEL("max_pool", MAX, NUMBERS, NUMBERS),
+                                       KERNEL("avg_pool", AVG, FLOATS, FLOATS),
+                                       KERNEL("avg_pool_grad", AVG_GRAD, FLOATS, FLOATS),
+                                       {.op = NULL}};

@@ -44,7 +44,9 @@ static chx_status arange(void *self, const chx_call *c)
   return CHX_OK;
 }
 
-const chx_kernel ref_random_kernels[] = {
-  {REF_KERNEL, .op = "random_bits", .attr_size = sizeof(chx_random_attr), .dtypes_in = CHX_BIT(CHX_U32) | CHX_BIT(CHX_U64), .dtypes_out = CHX_BIT(CHX_U32) | CHX_BIT(CHX_U64), .run = random_bits},
-  {REF_KERNEL, .op = "arange", .attr_size = sizeof(chx_arange_attr), .dtypes_in = CHX_ANY_REAL, .dtypes_out = CHX_ANY_REAL, .run = arange},
-  {.op = NULL}};
+const chx_kernel ref_random_kernels[] = {{REF_KERNEL, .op = "random_bits", .attr_size = sizeof(chx_random_attr),
+                                          .dtypes_in = CHX_BIT(CHX_U32) | CHX_BIT(CHX_U64),
+                                          .dtypes_out = CHX_BIT(CHX_U32) | CHX_BIT(CHX_U64), .run = random_bits},
+                                         {REF_KERNEL, .op = "arange", .attr_size = sizeof(chx_arange_attr),
+                                          .dtypes_in = CHX_ANY_REAL, .dtypes_out = CHX_ANY_REAL, .run = arange},
+                                         {.op = NULL}};

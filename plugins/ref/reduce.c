@@ -116,7 +116,10 @@ static chx_status arg_extreme(void *self, const chx_call *c)
 }
 
 const chx_kernel ref_reduce_kernels[] = {
-  {REF_KERNEL, .op = "reduce", .attr_size = sizeof(chx_reduce_attr), .dtypes_in = CHX_ANY_REAL, .dtypes_out = CHX_ANY_REAL, .run = reduce},
-  {REF_KERNEL, .op = "argmax", .attr_size = sizeof(chx_arg_reduce_attr), .dtypes_in = CHX_ANY_REAL, .dtypes_out = CHX_BIT(CHX_I64), .run = arg_extreme, .self = (void *)(uintptr_t)"+"},
-  {REF_KERNEL, .op = "argmin", .attr_size = sizeof(chx_arg_reduce_attr), .dtypes_in = CHX_ANY_REAL, .dtypes_out = CHX_BIT(CHX_I64), .run = arg_extreme, .self = (void *)(uintptr_t)""},
-  {.op = NULL}};
+    {REF_KERNEL, .op = "reduce", .attr_size = sizeof(chx_reduce_attr), .dtypes_in = CHX_ANY_REAL,
+     .dtypes_out = CHX_ANY_REAL, .run = reduce},
+    {REF_KERNEL, .op = "argmax", .attr_size = sizeof(chx_arg_reduce_attr), .dtypes_in = CHX_ANY_REAL,
+     .dtypes_out = CHX_BIT(CHX_I64), .run = arg_extreme, .self = (void *)(uintptr_t) "+"},
+    {REF_KERNEL, .op = "argmin", .attr_size = sizeof(chx_arg_reduce_attr), .dtypes_in = CHX_ANY_REAL,
+     .dtypes_out = CHX_BIT(CHX_I64), .run = arg_extreme, .self = (void *)(uintptr_t) ""},
+    {.op = NULL}};

@@ -78,7 +78,8 @@ static chx_status translate(struct kernel_job *j, uint32_t i, struct sim_block *
                     j->native->op, where, number, (long long)(offset + low), (long long)(offset + high),
                     (unsigned long long)b->bytes, (unsigned long long)t->extent);
   if (!empty && t->buf != j->dev->arena + b->at)
-    return sim_fail(CHX_EFAILED, "%s: %s %u names another allocation than the one it is in", j->native->op, where, number);
+    return sim_fail(CHX_EFAILED, "%s: %s %u names another allocation than the one it is in", j->native->op, where,
+                    number);
   t->data = b->data + (offset - (int64_t)t->byte_offset);
   t->buf = b->data;
   t->dl_type = 1;

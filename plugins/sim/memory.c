@@ -222,8 +222,8 @@ static chx_status run_copy(struct sim_job *job)
   chx_status st = CHX_OK;
   if (dst && src) memmove(dst, src, c->bytes);
   else
-    st = sim_fail(CHX_EARG, "copy, %s: the %s %llu bytes are not in a live allocation of this device", directions[c->dir],
-                  dst ? "source's" : "target's", (unsigned long long)c->bytes);
+    st = sim_fail(CHX_EARG, "copy, %s: the %s %llu bytes are not in a live allocation of this device",
+                  directions[c->dir], dst ? "source's" : "target's", (unsigned long long)c->bytes);
   sim_unpin(c->dev, to);
   sim_unpin(c->dev, from);
   return st;

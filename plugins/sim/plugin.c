@@ -32,7 +32,8 @@ static void native_log(void *ctx, int32_t level, const char *msg)
   if (CHX_HAS(sim.host, chx_host, log)) sim.host->log(sim.host->ctx, level, msg);
 }
 
-static chx_status native_parallel_for(void *ctx, int64_t n, int64_t grain, void (*fn)(int64_t, int64_t, void *), void *arg)
+static chx_status native_parallel_for(void *ctx, int64_t n, int64_t grain, void (*fn)(int64_t, int64_t, void *),
+                                      void *arg)
 {
   (void)ctx;
   if (CHX_HAS(sim.host, chx_host, parallel_for)) return sim.host->parallel_for(sim.host->ctx, n, grain, fn, arg);
@@ -47,8 +48,13 @@ static const char *option(void *ctx, const char *key)
 }
 
 static const chx_host native_host = {
-  .size = sizeof native_host, .abi_minor = CHX_ABI_MINOR, .fail = native_fail, .log = native_log, .scratch = sim_scratch,
-  .parallel_for = native_parallel_for, .option = option,
+    .size = sizeof native_host,
+    .abi_minor = CHX_ABI_MINOR,
+    .fail = native_fail,
+    .log = native_log,
+    .scratch = sim_scratch,
+    .parallel_for = native_parallel_for,
+    .option = option,
 };
 
 /* A file of memory alone with the content of the one at path; -1 with errno set. */
@@ -134,14 +140,16 @@ static chx_status device_open(void *state, uint32_t i, chx_dev **out)
     return sim_fail(CHX_EARG, "sim: CHX_SIM_MEMORY is \"%s\", want bytes, at most 17179869184",
                     option(NULL, "CHX_SIM_MEMORY"));
   if (sim_fault_ops.arm(i, faults))
-    return sim_fail(CHX_EARG, "sim: CHX_SIM_FAIL is \"%s\", want a list like alloc:7,copy:3,kernel:12,kernel:12:late", faults);
+    return sim_fail(CHX_EARG, "sim: CHX_SIM_FAIL is \"%s\", want a list like alloc:7,copy:3,kernel:12,kernel:12:late",
+                    faults);
   sim_fault_ops.delay(i, (uint32_t)delay_us);
   struct chx_dev *dev = &sim.dev[i];
   if (dev->arena) return sim_fail(CHX_EDEVICE, "%s: it is open already", dev->name);
   dev->index = i;
   dev->capacity = capacity;
   snprintf(dev->name, sizeof dev->name, "sim:%u", i);
-  if (!sim_memory_open(dev)) return sim_fail(CHX_ENOMEM, "%s: no room for its addresses: %s", dev->name, strerror(errno));
+  if (!sim_memory_open(dev))
+    return sim_fail(CHX_ENOMEM, "%s: no room for its addresses: %s", dev->name, strerror(errno));
   *out = dev;
   return CHX_OK;
 }
@@ -179,9 +187,19 @@ static const void *extension(chx_dev *dev, const char *name)
 static const chx_device_ops *device_ops(void *state)
 {
   static const chx_device_ops ops = {
-    .size = sizeof ops, .info = info, .kernel = sim_kernel_at, .alloc = sim_alloc, .release = sim_release, .copy = sim_copy,
-    .queue_new = sim_queue_new, .queue_free = sim_queue_free, .queue_mark = sim_queue_mark, .queue_wait = sim_queue_wait,
-    .queue_sync = sim_queue_sync, .queue_call = sim_queue_call, .extension = extension,
+      .size = sizeof ops,
+      .info = info,
+      .kernel = sim_kernel_at,
+      .alloc = sim_alloc,
+      .release = sim_release,
+      .copy = sim_copy,
+      .queue_new = sim_queue_new,
+      .queue_free = sim_queue_free,
+      .queue_mark = sim_queue_mark,
+      .queue_wait = sim_queue_wait,
+      .queue_sync = sim_queue_sync,
+      .queue_call = sim_queue_call,
+      .extension = extension,
   };
   (void)state;
   return &ops;

@@ -59,8 +59,9 @@ chx_status sim_fail(chx_status code, const char *format, ...)
 chx_status sim_here(void)
 {
   if (sim.pid == getpid()) return CHX_OK;
-  return sim_fail(CHX_EDEVICE, "this process is a fork of the one that opened the device, and does not have the threads of "
-                               "its queues; use sim in the parent, or fork before the first use");
+  return sim_fail(CHX_EDEVICE,
+                  "this process is a fork of the one that opened the device, and does not have the threads of "
+                  "its queues; use sim in the parent, or fork before the first use");
 }
 
 /* ---- jobs ---------------------------------------------------------------------------------------------------------- */
