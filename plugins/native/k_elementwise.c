@@ -46,7 +46,7 @@
 
 /* Which classes are compiled for which kinds of dtype: NAT_<operands>_<class><kind>. */
 #define NONE(name, result, formula)
-#define NAT_1_FF LOOP1
+#define NAT_1_FF LOOP1F
 #define NAT_1_FI NONE
 #define NAT_1_FU NONE
 #define NAT_1_FB NONE
