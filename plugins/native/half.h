@@ -6,6 +6,7 @@
 #define CHX_NATIVE_HALF_H
 #include <stdint.h>
 #include <string.h>
+#include <chx/types.h>
 #if defined __F16C__
 #include <immintrin.h>
 #endif
@@ -87,6 +88,19 @@ static inline void nat_row_to_f16(int64_t n, const float *x, uint16_t *y)
     _mm_storeu_si128((__m128i *)(void *)(y + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
 #endif
   for (; i < n; i++) y[i] = nat_to_f16(x[i]);
+}
+
+/* By dtype: CHX_F16 or CHX_BF16. */
+static inline int nat_is_half(int dtype) { return dtype == CHX_F16 || dtype == CHX_BF16; }
+static inline void nat_widen(int dtype, int64_t n, const void *x, float *y)
+{
+  if (dtype == CHX_F16) nat_row_from_f16(n, x, y);
+  else nat_row_from_bf16(n, x, y);
+}
+static inline void nat_narrow(int dtype, int64_t n, const float *x, void *y)
+{
+  if (dtype == CHX_F16) nat_row_to_f16(n, x, y);
+  else nat_row_to_bf16(n, x, y);
 }
 
 #endif

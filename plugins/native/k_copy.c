@@ -76,8 +76,6 @@ static convert_fn *const converters[CHX_DTYPE_END][CHX_DTYPE_END] = {
   [CHX_U8] = TO(u8), [CHX_U16] = TO(u16), [CHX_U32] = TO(u32), [CHX_U64] = TO(u64), [CHX_F32] = TO(f32),
   [CHX_F64] = TO(f64)};
 
-static int is_half(int dtype) { return dtype == CHX_F16 || dtype == CHX_BF16; }
-
 /* x as floats that round on to 16 bits as x itself would. */
 static void to_odd_float(int from, int64_t n, const void *x, float *y)
 {
@@ -112,11 +110,10 @@ static void convert(int from, int to, int64_t n, const void *x, void *y)
     converters[from][to](n, x, y);
     return;
   }
-  if (is_half(from)) {
+  if (nat_is_half(from)) {
     float *f = to == CHX_F32 ? y : wide;
-    if (from == CHX_F16) nat_row_from_f16(n, x, f);
-    else nat_row_from_bf16(n, x, f);
-    if (!is_half(to)) {
+    nat_widen(from, n, x, f);
+    if (!nat_is_half(to)) {
       if (to != CHX_F32) converters[CHX_F32][to](n, f, y);
       return;
     }
@@ -125,8 +122,7 @@ static void convert(int from, int to, int64_t n, const void *x, void *y)
     to_odd_float(from, n, x, wide);
     x = wide;
   }
-  if (to == CHX_F16) nat_row_to_f16(n, x, y);
-  else nat_row_to_bf16(n, x, y);
+  nat_narrow(to, n, x, y);
 }
 
 /* ---- jobs ------------------------------------------------------------------------------------------------------- */

@@ -43,17 +43,6 @@ typedef struct job {
   int64_t edge;
 } job;
 
-static void widen(int dtype, int64_t n, const void *x, float *y)
-{
-  if (dtype == CHX_F16) nat_row_from_f16(n, x, y);
-  else nat_row_from_bf16(n, x, y);
-}
-static void narrow(int dtype, int64_t n, const float *x, void *y)
-{
-  if (dtype == CHX_F16) nat_row_to_f16(n, x, y);
-  else nat_row_to_bf16(n, x, y);
-}
-
 /* Input k's elements from begin on, as the loops want them. */
 static const void *load(const job *j, int k, int64_t begin, int64_t n, char *stack)
 {
@@ -69,7 +58,7 @@ static const void *load(const job *j, int k, int64_t begin, int64_t n, char *sta
       nat_gather(&j->w, k, size, begin, n, upper + j->block * 2);
       p = upper + j->block * 2;
     }
-    widen(j->dtype[k], n, p, (float *)(void *)buffer);
+    nat_widen(j->dtype[k], n, p, (float *)(void *)buffer);
     return buffer;
   }
   if (j->direct[k]) return p;
@@ -104,8 +93,8 @@ static void run_block(const job *j, int64_t begin, int64_t n, char *stack)
     scalar[p->n_in + i] = 0;
     if (half) {
       void *to = last && j->direct[0] ? out : spare;
-      narrow(s->dtype, n, v, to);
-      if (!last) widen(s->dtype, n, to, v);
+      nat_narrow(s->dtype, n, v, to);
+      if (!last) nat_widen(s->dtype, n, to, v);
       else if (!j->direct[0]) nat_scatter(&j->w, 0, j->size[0], begin, n, to);
     } else if (last && !j->direct[0])
       nat_scatter(&j->w, 0, j->size[0], begin, n, v);
@@ -271,7 +260,7 @@ chx_status NAT(nat_program_run)(nat_program *p, const chx_call *c)
     j.dtype[k] = (uint8_t)nat_dtype(t[k]);
     j.size[k] = nat_size(t[k]);
     j.scalar[k] = (uint8_t)(k > 0 && nat_walk_is_scalar(&j.w, k));
-    if (j.scalar[k] && nat_is_half(j.dtype[k])) widen(j.dtype[k], 1, j.w.base[k], &j.widened[k]);
+    if (j.scalar[k] && nat_is_half(j.dtype[k])) nat_widen(j.dtype[k], 1, j.w.base[k], &j.widened[k]);
   }
   const int64_t grain = NAT_GRAIN / p->cost > 1024 ? NAT_GRAIN / p->cost : 1024;
   if (has_long_runs(&j)) {

@@ -136,7 +136,7 @@ static void make_job(job *j, const chx_tensor *x, const chx_tensor *y, const chx
   make_walk(&j->kept, x, y, ~red);
   make_walk(&j->red, x, NULL, red);
   j->dtype = nat_dtype(x);
-  j->half = j->dtype == CHX_F16 || j->dtype == CHX_BF16;
+  j->half = nat_is_half(j->dtype);
   j->size = nat_size(x);
   j->acc_size = j->half ? 4 : j->size;
   j->type = &types[j->dtype];
@@ -156,12 +156,6 @@ static void make_job(job *j, const chx_tensor *x, const chx_tensor *y, const chx
 
 /* ---- the way in and out --------------------------------------------------------------------------------------------- */
 
-static void widen(const job *j, int64_t n, const void *x, float *y)
-{
-  if (j->dtype == CHX_F16) nat_row_from_f16(n, x, y);
-  else nat_row_from_bf16(n, x, y);
-}
-
 /* n elements from p on, `step` bytes apart, dense and widened; in place if they are so already, else in `buffer`. */
 static const void *load_row(const job *j, const char *p, int64_t step, int64_t n, void *buffer)
 {
@@ -176,7 +170,7 @@ static const void *load_row(const job *j, const char *p, int64_t step, int64_t n
     nat_move(n, j->size, (char *)narrow, j->size, p, step);
     p = (const char *)narrow;
   }
-  widen(j, n, p, buffer);
+  nat_widen(j->dtype, n, p, buffer);
   return buffer;
 }
 
@@ -232,7 +226,7 @@ static int64_t next_block(const job *j, const char *base, int64_t at, int64_t le
   } else if (j->half) {
     uint16_t narrow[BLOCK];
     nat_transfer(w, 0, (char *)(uintptr_t)base, j->size, at, n, (char *)narrow, 0);
-    widen(j, n, narrow, buffer);
+    nat_widen(j->dtype, n, narrow, buffer);
     *x = buffer;
   } else {
     nat_transfer(w, 0, (char *)(uintptr_t)base, j->size, at, n, buffer, 0);
@@ -444,7 +438,7 @@ static int few_dense(job *j, const chx_call *c, const chx_reduce_attr *a)
   const chx_tensor *x = c->in;
   value v;
 
-  if (!(x->flags & CHX_T_CONTIGUOUS) || a->axes.n != x->ndim || j->dtype == CHX_F16 || j->dtype == CHX_BF16) return 0;
+  if (!(x->flags & CHX_T_CONTIGUOUS) || a->axes.n != x->ndim || nat_is_half(j->dtype)) return 0;
   j->m = nat_count(x);
   if (j->m == 0 || j->m > DENSE_BLOCK) return 0;
   j->op.run(j->m, nat_data(x), &v);

@@ -30,8 +30,6 @@ typedef struct nat_program {
   nat_instr step[CHX_MAP_STEPS];
 } nat_program;
 
-static inline int nat_is_half(int dtype) { return dtype == CHX_F16 || dtype == CHX_BF16; }
-
 #if defined __GNUC__
 #pragma GCC visibility push(hidden)
 #endif

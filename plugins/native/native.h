@@ -9,7 +9,7 @@
  *   const chx_kernel NAT(nat_softmax_kernels)[] = {{NAT_KERNEL, .op = "softmax", ...}, {0}};
  *
  * Kernel files want -O3 -fno-math-errno -fno-trapping-math (without them the loops are right, but do not vectorise).
- * They keep no state, take no locks, and use little stack: 16 KiB at most.
+ * They keep no state, take no locks, and use little stack: 32 KiB at most.
  */
 #ifndef CHX_NATIVE_H
 #define CHX_NATIVE_H
