@@ -96,11 +96,34 @@ const chx_op *chx_op_at(int i)
   return i < CHXI_N_ELEMENTWISE ? &chxi_elementwise[i] : others[i - CHXI_N_ELEMENTWISE];
 }
 
+/* Names are found by hash: each step of a map program is looked up at every call. */
+enum { SLOTS = 512 };
+static const chx_op *by_name[SLOTS];
+static pthread_once_t named_once = PTHREAD_ONCE_INIT;
+
+static unsigned hash(const char *name)
+{
+  unsigned h = 2166136261u;
+  while (*name) h = (h ^ (unsigned char)*name++) * 16777619u;
+  return (h ^ h >> 15) % SLOTS;
+}
+
+static void fill_names(void)
+{
+  for (int i = 0; i < CHXI_N_OPS; i++) {
+    unsigned at = hash(chx_op_at(i)->name);
+    while (by_name[at]) at = (at + 1) % SLOTS;
+    by_name[at] = chx_op_at(i);
+  }
+}
+
 const chx_op *chx_op_find(const char *name)
 {
-  for (int i = 0; name && i < CHXI_N_OPS; i++)
-    if (!strcmp(chx_op_at(i)->name, name)) return chx_op_at(i);
-  return NULL;
+  if (!name) return NULL;
+  pthread_once(&named_once, fill_names);
+  unsigned at = hash(name);
+  while (by_name[at] && strcmp(by_name[at]->name, name)) at = (at + 1) % SLOTS;
+  return by_name[at];
 }
 
 const char *chx_op_name(const chx_op *op) { return op ? op->name : ""; }
