@@ -120,7 +120,7 @@ static void give_shared(chxi_device *dev, chxi_buffer *b)
 /* Cuts `bytes` off the front of free block b, if the rest is worth keeping. */
 static void split(chxi_device *dev, chxi_buffer *b, uint64_t bytes)
 {
-  uint64_t least = b->segment->bytes == CHUNK ? ALIGN : LARGE_ALIGN;
+  uint64_t least = b->segment->bytes <= CHUNK ? ALIGN : LARGE_ALIGN;
   if (dev->whole || b->bytes < bytes + least) return;
   chxi_buffer *r = chxi_alloc(sizeof *r);
   if (!r) return; /* the block is then larger than asked, which is fine */
@@ -152,7 +152,7 @@ static chxi_buffer *take_shared(chxi_device *dev, uint64_t bytes)
         if (b->bytes == bytes) break;
       }
     /* A small request must not break up a large segment, nor a whole one be wasted on much less. */
-    if (best && (bytes > SMALL || best->segment->bytes == CHUNK || dev->whole) &&
+    if (best && (bytes > SMALL || best->segment->bytes <= CHUNK || dev->whole) &&
         (!dev->whole || best->bytes <= 2 * bytes)) {
       shared_remove(dev, best);
       best->free_state = IN_USE;
@@ -267,6 +267,8 @@ static chxi_buffer *slow_new(chx_scope *s, chxi_device *dev, uint64_t bytes)
 
 chxi_buffer *chxi_buffer_new(chx_scope *s, chxi_device *dev, uint64_t asked)
 {
+  if (chxi_unlikely(asked > INT64_MAX / 2))
+    return chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory: asked for %llu bytes", dev->spec, (unsigned long long)asked), NULL;
   uint64_t bytes = round_up(asked);
   if (chxi_unlikely(chxi_hook_refuses(dev->spec, asked))) {
     chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory: asked for %llu bytes, refused by the memory hook", dev->spec,
@@ -351,8 +353,8 @@ void chxi_buffer_unref(chxi_buffer *b)
       atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
     return;
   if (chxi_unlikely(b->shadow != NULL)) chxi_buffer_unref(b->shadow);
-  chxi_hook_released(b->dev->spec, b->asked);
   if (chxi_likely(b->segment != NULL)) {
+    chxi_hook_released(b->dev->spec, b->asked);
     block_free(b);
     return;
   }

@@ -126,6 +126,8 @@ static bool good_given(chxi_call *c, int o, bool recorded)
   if (!chxi_same_shape(y->t.ndim, y->shape, w->ndim, w->shape))
     return chxi_bad(c, CHX_ESHAPE, "the output's shape is %s, want %s", chxi_shape_text(a, y->t.ndim, y->shape),
                     chxi_shape_text(b, w->ndim, w->shape));
+  for (int k = 0; k < o; k++)
+    if (c->given[k] == y) return chxi_bad(c, CHX_EARG, "outputs %d and %d are one array, want two", k, o);
   for (int i = 0; i < y->t.ndim; i++)
     if (y->shape[i] > 1 && !y->strides[i])
       return chxi_bad(c, CHX_EARG, "the output is broadcast along axis %d, want distinct elements", i);
@@ -240,6 +242,12 @@ static chx_status run(chxi_call *c)
   bool recorded = mask && s->grad_mode && (op->grad || op->decompose);
   for (int o = 0; o < c->n_out; o++)
     if (chxi_unlikely(c->given[o] != NULL) && !good_given(c, o, recorded)) return s->error;
+  if (chxi_unlikely(c->given[0] != NULL) && (op->id == CHXI_OP_copy || op->id == CHXI_OP_cast) &&
+      c->in[0]->buf == c->given[0]->buf && same_elements(c->in[0], c->given[0])) { /* onto itself */
+    c->y[0] = c->given[0];
+    c->route = CHX_ROUTE_VIEW;
+    return CHX_OK;
+  }
   bool done, by_parts = chxi_unlikely(recorded && !op->grad);
   if (op->kind == CHXI_VIEW)
     done = run_view(c);
@@ -247,7 +255,7 @@ static chx_status run(chxi_call *c)
     done = chxi_run_composed(c, false, NULL);
   else
     done = run_routed(c);
-  if (!done || (chxi_unlikely(c->given[0] != NULL) && !deliver(c))) return s->error ? s->error : CHX_EFAILED;
+  if (!done || !deliver(c)) return s->error ? s->error : CHX_EFAILED;
   if (recorded && !by_parts && !chxi_record(c, mask)) return s->error;
   return CHX_OK;
 }

@@ -288,7 +288,7 @@ static bool gradients(walk *w, pending *p)
   for (int i = 0; i < n_in && !s->error; i++) {
     if (!gx[i] || !need[i]) continue;
     for (int k = 0; k < n_in + n_out && gx[i]; k++) /* a borrowed header must not be kept */
-      if (gx[i] == values[k]) gx[i] = chx_detach(s, gx[i]);
+      if (!w->record && gx[i] == values[k]) gx[i] = chx_detach(s, gx[i]);
     if (gx[i] && !gx[i]->buf) gx[i] = chx_copy(s, gx[i]); /* a scalar */
     if (gx[i]) gx[i] = fit(s, gx[i], n->meta[i].dtype, n->meta[i].ndim, n->meta[i].shape);
     if (gx[i]) add_pending(w, n->in[i].node, (int)n->in[i].out, gx[i]);
@@ -307,7 +307,7 @@ static bool step(walk *w)
   bool fine = run_hooks(w, p);
   if (fine && w->xs) deliver_inputs(w, p);
   if (fine && chxi_is_leaf(n, w->id)) {
-    if (!w->xs && n->leaf | !n->n_in) /* a leaf; not a node that unchain cut off */
+    if (!w->xs && (n->leaf >> w->id & 1 || !n->n_in)) /* a leaf; not a node that unchain cut off */
       for (int o = 0; o < CHXI_MAX_OUT && fine; o++)
         if (p->g[o]) fine = chxi_leaf_add(s, n, w->id, p->g[o], !w->record);
   } else if (fine)
@@ -458,11 +458,13 @@ chx_status chx_grad(chx_scope *s, const chx_array *const *ys, int n_y, const chx
   for (int i = 0; i < n_x; i++)
     if (!xs[i]) return chx_scope_fail(s, CHX_EARG, "grad: input %d is NULL, want an array", i);
   bool fine = run_walk(&w, ys, gys, n_y);
+  size_t mark = s->n;
   s->depth++;
   for (int i = 0; i < n_x && fine; i++) {
     if (!gxs[i] && !(flags & CHX_ALLOW_UNUSED)) gxs[i] = chx_keep(chx_zeros_like(s, xs[i]));
     fine = !s->error;
   }
+  chx_scope_rewind(s, mark, NULL);
   s->depth--;
   for (int i = 0; i < n_x; i++) {
     if (!fine) {

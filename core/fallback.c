@@ -82,7 +82,9 @@ bool chxi_run_staged(chxi_call *c, const char *reason)
   s->policy = policy;
   s->grad_mode = mode;
   for (int o = 0; o < c->n_out && !s->error; o++) {
-    if (!(out[o]->t.flags & CHX_T_CONTIGUOUS) || out[o]->t.byte_offset != out[o]->buf->offset) {
+    bool own = true; /* a shadow is one buffer's */
+    for (int i = 0; i < c->n_in; i++) own &= !in[i] || in[i]->buf != out[o]->buf;
+    if (!own || !(out[o]->t.flags & CHX_T_CONTIGUOUS) || out[o]->t.byte_offset != out[o]->buf->offset) {
       chx_array *d = chxi_array_new(s, native, out[o]->dtype, out[o]->t.ndim, out[o]->shape);
       if (!d || !chxi_fill_from(s, d, out[o])) return false;
       out[o] = d;

@@ -368,9 +368,12 @@ bool chxi_leaf_add(chx_scope *s, chxi_node *n, int id, chx_array *gx, bool in_pl
   chxi_leaf_grad *g = leaf_grad(n, id, true);
   chx_array *old = g ? g->g : NULL;
   bool fine = g != NULL;
-  if (fine && !old)
-    g->g = chx_keep(gx);
-  else if (fine && in_place && atomic_load(&old->refs) == 1 && atomic_load(&old->vrefs) == 1 && old->buf &&
+  if (fine && !old) { /* the leaf's own: in-place forms may be used on it */
+    bool shared = !gx->buf || atomic_load(&gx->refs) > 1 || atomic_load(&gx->buf->refs) > 1 || !(gx->t.flags & CHX_T_CONTIGUOUS);
+    chx_array *own = shared ? chx_copy(s, gx) : gx;
+    fine = own != NULL;
+    if (fine) g->g = chx_keep(own);
+  } else if (fine && in_place && atomic_load(&old->refs) == 1 && atomic_load(&old->vrefs) == 1 && old->buf &&
            atomic_load(&old->buf->refs) == 1 && old->t.flags & CHX_T_CONTIGUOUS && !old->node)
     fine = chx_add_into(s, old, old, gx) != NULL;
   else if (fine) {

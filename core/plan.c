@@ -45,6 +45,7 @@ static void make_key(const chxi_call *c, const chx_kernel *kernel, const chx_cal
 {
   put(k, &kernel, sizeof kernel);
   put(k, &c->dev, sizeof c->dev);
+  put(k, &call->queue, sizeof call->queue); /* so that a plan is one queue's: who drops it has one to wait for */
   if (call->attr) put(k, call->attr, *(const uint32_t *)call->attr);
   for (uint32_t i = 0; i < call->n_in; i++) put_tensor(k, &call->in[i]);
   for (uint32_t i = 0; i < call->n_out; i++) put_tensor(k, &call->out[i]);
@@ -52,7 +53,7 @@ static void make_key(const chxi_call *c, const chx_kernel *kernel, const chx_cal
 
 static void drop(struct chxi_plan *p)
 {
-  if (p->q && !p->q->failed) chxi_stream_wait(NULL, p->q);
+  if (p->q) chxi_stream_drain(p->q);
   if (CHX_HAS(p->k, chx_kernel, drop)) p->k->drop(p->k->self, p->plan);
   chxi_free(p, sizeof *p + p->key_bytes);
 }

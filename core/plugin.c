@@ -98,6 +98,15 @@ chx_status chxi_plugin_failed(chx_scope *s, chx_status code, const char *format,
 
 /* ---- one file -------------------------------------------------------------------------------------------------- */
 
+static bool good_name(const char *name)
+{
+  size_t n = strlen(name);
+  if (!n || n >= sizeof ((chxi_backend *)0)->name) return false;
+  for (const char *p = name; *p; p++)
+    if (!(*p == '_' || (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z'))) return false;
+  return true;
+}
+
 static bool well_formed(const chx_plugin *p, const char **why)
 {
 #define NEED(f) \
@@ -105,6 +114,7 @@ static bool well_formed(const chx_plugin *p, const char **why)
   if (!p) return *why = "chx_plugin_v1 returned NULL", false;
   NEED(name) NEED(open) NEED(device_count) NEED(device_open) NEED(device_ops)
 #undef NEED
+  if (!good_name(p->name)) return *why = "its backend's name is not of letters, digits and '_', or is too long", false;
   return true;
 }
 
@@ -133,8 +143,7 @@ static bool load_file(chxi_backend *b, const char *path, const char *want_name, 
   const char *bad = "it does not export " CHX_ENTRY ", so it is no chx plugin or one for another ABI";
   const chx_plugin *p = NULL;
   if (!entry || (p = entry(), !well_formed(p, &bad)) ||
-      (want_name && strcmp(p->name, want_name) && (bad = "its backend has another name than its file", true)) ||
-      (strlen(p->name) >= sizeof b->name && (bad = "its backend's name is too long", true))) {
+      (want_name && strcmp(p->name, want_name) && (bad = "its backend has another name than its file", true))) {
     append(why, "; %s: rejected: %s", path, bad);
     dlclose(lib);
     return false;
@@ -164,6 +173,7 @@ static void open_devices(chxi_backend *b, char **why)
   }
   if (!complete_ops(b->ops = b->plugin->device_ops(b->state), &bad)) {
     append(why, "; %s: rejected: %s", b->path, bad);
+    if (CHX_HAS(b->plugin, chx_plugin, close)) b->plugin->close(b->state);
     b->plugin = NULL;
     return;
   }
@@ -267,15 +277,6 @@ static chxi_backend *known(const char *name)
   for (int i = 0; i < chxi_n_backends; i++)
     if (!strcmp(chxi_backends[i]->name, name)) return chxi_backends[i];
   return NULL;
-}
-
-static bool good_name(const char *name)
-{
-  size_t n = strlen(name);
-  if (!n || n >= sizeof ((chxi_backend *)0)->name) return false;
-  for (const char *p = name; *p; p++)
-    if (!(*p == '_' || (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z'))) return false;
-  return true;
 }
 
 chxi_backend *chxi_backend_get(const char *name)

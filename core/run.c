@@ -11,13 +11,17 @@ struct scratch {
   chx_scope *s;
   chxi_device *dev;
   chxi_buffer *list; /* by link */
+  chxi_stream *q;    /* the queue that is locked while the kernel runs; NULL: none */
 };
 
 void *chxi_host_scratch(void *ctx, const chx_call *call, uint64_t bytes)
 {
   struct scratch *m = call ? call->host_state : NULL;
   (void)ctx;
-  chxi_buffer *b = m ? chxi_buffer_new(m->s, m->dev, bytes) : NULL;
+  if (!m || (m->q && m->q->failed)) return NULL;
+  chxi_stream_unlock(m->q); /* the allocator may have to order or mark this very queue */
+  chxi_buffer *b = chxi_buffer_new(m->s, m->dev, bytes);
+  chxi_stream_lock(m->q);
   if (!b) return NULL;
   b->link = m->list;
   m->list = b;
@@ -79,7 +83,7 @@ static bool adapt(chxi_call *c, const chxi_route *r)
       if (!d) return false;
       c->in[i] = d;
       c->t_in[i] = d->t;
-      if (c->op->kind == CHXI_ELEMENTWISE) chxi_arrange_broadcast(c, i, c->t_out[0].ndim, c->t_out[0].shape);
+      if (c->op->kind == CHXI_ELEMENTWISE || c->op->id == CHXI_OP_map) chxi_arrange_broadcast(c, i, c->t_out[0].ndim, c->t_out[0].shape);
       else if (c->op->id == CHXI_OP_full) c->op->arrange(c);
       a = d;
     }
@@ -187,7 +191,7 @@ static enum outcome run(chxi_call *c, const chxi_route *r)
   chxi_device *dev = c->dev;
   chxi_stream *q = NULL;
   chx_map_attr program;
-  struct scratch mem = {c->s, dev, NULL};
+  struct scratch mem = {c->s, dev, NULL, NULL};
   if (chxi_unlikely(!dev->host) && (!chxi_stream_of(c->s, dev, &q) || !before(c, q))) return FAILED;
   chx_call call = {.size = sizeof call,
                    .op_version = (uint32_t)c->op->version,
@@ -215,7 +219,9 @@ static enum outcome run(chxi_call *c, const chxi_route *r)
     }
   }
   chxi_stream_lock(q);
+  mem.q = q;
   chx_status st = k->run(k->self, &call);
+  mem.q = NULL;
   chxi_stream_unlock(q);
   if (chxi_unlikely(mem.list != NULL)) end_scratch(&mem, q);
   if (work) {
@@ -223,7 +229,8 @@ static enum outcome run(chxi_call *c, const chxi_route *r)
     chxi_buffer_unref(work);
   }
   if (plan) chxi_plan_done(plan, q);
-  if (chxi_unlikely(st)) return c->s->error ? FAILED : fail(c, st);
+  if (chxi_unlikely(c->s->error != CHX_OK)) return FAILED; /* scratch was refused */
+  if (chxi_unlikely(st)) return fail(c, st);
   if (chxi_likely(dev->host)) return DONE;
   return after(c, q) ? DONE : FAILED;
 }

@@ -99,6 +99,7 @@ struct chxi_stream { /* a (thread, device) pair's queue; never freed, so that a 
 
 /* The calling thread's; NULL without an error for a device without queues. */
 bool chxi_stream_of(chx_scope *s, chxi_device *dev, chxi_stream **out);
+void chxi_stream_drain(chxi_stream *q);                          /* any thread's: waits, says nothing */
 void chxi_stream_retire(chxi_stream *q);                         /* of a thread that is done with it */
 bool chxi_stream_wait(chx_scope *s, chxi_stream *q);             /* until it has done all; reports late errors */
 bool chxi_before_read(chx_scope *s, chxi_stream *q, chxi_buffer *b);   /* orders q after b's last write */

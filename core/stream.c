@@ -51,6 +51,11 @@ static chx_status sync_to(chxi_stream *q, uint64_t point)
   return st;
 }
 
+void chxi_stream_drain(chxi_stream *q)
+{
+  if (!q->failed) sync_to(q, chxi_stream_mark(q));
+}
+
 /* A good queue is kept for the next thread; a failed one ends, and what it says of its buffers stays. */
 void chxi_stream_retire(chxi_stream *q)
 {
@@ -104,12 +109,14 @@ bool chxi_stream_of(chx_scope *s, chxi_device *dev, chxi_stream **out)
 static bool failed(chx_scope *s, chxi_stream *q, chx_status st)
 {
   chxi_thread *th = chxi_thread_self();
+  pthread_mutex_lock(&q->lock); /* another thread may have waited for it, too */
   if (!q->failed) {
-    snprintf(q->text, sizeof q->text, "%s",
-             th && th->fail_code == st && th->fail_text[0] ? th->fail_text : chx_status_text(st));
+    const char *said = th && th->fail_code == st && th->fail_text[0] ? th->fail_text : chx_status_text(st);
+    snprintf(q->text, sizeof q->text, "%s", said);
     if (th) th->fail_code = CHX_OK;
     q->failed = st;
   }
+  pthread_mutex_unlock(&q->lock);
   if (q->n_ops == 1)
     chx_scope_fail(s, st, "%s: %s (reported late, by %s)", q->dev->spec, q->text, q->first_op);
   else if (q->n_ops)

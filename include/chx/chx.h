@@ -349,6 +349,8 @@ enum { CHX_RETAIN_GRAPH = 1 /* keep saved values for another backward */,
        CHX_CREATE_GRAPH = 2 /* record the gradients too, to differentiate them again; implies RETAIN_GRAPH */,
        CHX_ALLOW_UNUSED = 4 /* chx_grad: NULL for an input that the outputs do not depend on, else zeros */ };
 
+/* With CHX_CREATE_GRAPH a leaf's gradient refers to the graph, and the graph to the leaf: chx_set_grad(s, leaf, NULL) when
+ * done, or all of it stays; chx_grad has no such circle. */
 /* chx_backward: add d sum(y) / d leaf to the gradient of every leaf that y depends on. For y of more than one element set
  * its initial gradient by chx_backward_with; NULL: ones. */
 chx_status chx_backward(chx_scope *s, const chx_array *y);
@@ -367,7 +369,7 @@ chx_array *chx_detach(chx_scope *s, const chx_array *a);            /* a view th
 chx_status chx_unchain_backward(chx_scope *s, const chx_array *a);  /* forgets how a was made: truncated backprop */
 
 /* A hook on an array that takes part in a graph: fn gets each gradient of it that a backward has completed, borrowed, in
- * scope s, and returns the gradient to go on with, or NULL for the same one. ctx_free (may be NULL) ends ctx. */
+ * scope s, and returns the gradient to go on with, or NULL for the same one. What it makes belongs to s, also in an owning scope. ctx_free (may be NULL) ends ctx. */
 typedef chx_array *(*chx_grad_hook)(void *ctx, chx_scope *s, chx_array *g);
 chx_status chx_add_grad_hook(chx_scope *s, chx_array *a, chx_grad_hook fn, void *ctx, void (*ctx_free)(void *));
 
