@@ -30,6 +30,7 @@ static struct chxi_route_slot *shared;
 enum { FREE, FORCE_KERNEL, FORCE_COMPOSED, FORCE_STAGED, NO_COMPOSED };
 static _Atomic uint8_t forced[CHXI_N_OPS];
 static pthread_once_t forced_once = PTHREAD_ONCE_INIT;
+static char bad_route[128]; /* the piece of CHX_ROUTE that was not understood */
 
 static bool force(const char *op, const char *route)
 {
@@ -59,9 +60,17 @@ static void read_environment(void)
     char piece[128];
     snprintf(piece, sizeof piece, "%.*s", (int)(n < 120 ? n : 120), env);
     if (sscanf(piece, "%63[^=]=%31s", op, route) != 2 || !force(op, route))
-      chxi_log(1, "CHX_ROUTE: '%s' is not understood, want operator=kernel|composed|staged|no-composed", piece);
+      snprintf(bad_route, sizeof bad_route, "%s", piece);
     env += n + (env[n] == ',');
   }
+}
+
+bool chxi_routes_ready(chx_scope *s)
+{
+  pthread_once(&forced_once, read_environment);
+  if (!bad_route[0]) return true;
+  chx_scope_fail(s, CHX_EARG, "CHX_ROUTE: '%s' is not understood, want operator=kernel|composed|staged|no-composed", bad_route);
+  return false;
 }
 
 chx_status chx_set_route(chx_scope *s, const char *op, const char *route)

@@ -135,6 +135,7 @@ struct chxi_route {
 const chxi_route *chxi_route_find(chxi_call *c);                         /* valid until the thread's next call */
 chxi_route chxi_route_next(chxi_call *c,
                            const chx_kernel *after); /* without the cache; after: a kernel that declined */
+bool chxi_routes_ready(chx_scope *s); /* reads the environment once; false: CHX_ROUTE is wrong, the error is in s */
 extern atomic_uint chxi_route_epoch;
 void chxi_ledger_add(chxi_device *dev, const chx_op *op, int route, uint64_t bytes, uint64_t ns, const char *reason);
 uint64_t chxi_now_ns(void);

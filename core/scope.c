@@ -49,6 +49,7 @@ chx_scope *chx_scope_begin_with(const char *device, unsigned flags)
     s->policy = CHX_FALLBACK_ALLOW;
     chx_scope_fail(s, CHX_EARG, "CHX_FALLBACK is '%s', want allow, warn or deny", chxi_getenv("CHX_FALLBACK"));
   }
+  chxi_routes_ready(s);
   if (!device) device = chxi_getenv("CHX_DEVICE");
   s->dev = s->error ? NULL : chxi_device_find(s, device ? device : "native:0");
   return s;

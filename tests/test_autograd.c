@@ -186,6 +186,39 @@ static void truncated(void)
   chx_scope_end(s);
 }
 
+/* A leaf's gradient is its own array, whatever it was made from. */
+static void own_gradients(void)
+{
+  chx_scope *s = chx_scope_begin("native");
+  chx_array *a = leaf(s, 1), *b = leaf(s, 2), *gy = chx_from(s, CHX_F64, 1, (double[]){1});
+  const chx_array *ys[] = {chx_add(s, a, b)}, *gys[] = {gy};
+  chx_backward_with(s, ys, gys, 1, 0, 0);
+  chx_mul_into(s, chx_grad_of(s, a), chx_grad_of(s, a), chx_real(s, 0.5));
+  chx_add_into(s, gy, gy, gy);
+  is_close(first(s, chx_grad_of(s, a)), 0.5, 0, "a gradient may be changed in place");
+  is_close(first(s, chx_grad_of(s, b)), 1, 0, "without another leaf's changing, nor with the initial gradient");
+  chx_array *x = chx_from(s, CHX_F64, 3, (double[]){1, 2, 3});
+  chx_require_grad(s, x);
+  chx_backward(s, chx_sum(s, x, 0, NULL, 0));
+  ok(chx_is_contiguous(chx_grad_of(s, x)), "a sum's gradient is no broadcast view");
+  ok(!chx_scope_error(s), "no error: %s", chx_scope_message(s));
+  chx_scope_end(s);
+}
+
+static void cut_in_one_graph(void)
+{
+  chx_scope *s = chx_scope_begin("native");
+  chx_array *x = leaf(s, 2), *h = chx_mul(s, x, x);
+  chx_backprop_id id = chx_backprop_begin(s, "inner");
+  chx_require_grad_in(s, h, id);
+  chx_unchain_backward(s, h);
+  chx_backward(s, chx_mul(s, h, x));
+  ok(!chx_grad_of(s, h), "a leaf of one graph that was cut off in another gets no gradient there");
+  is_close(first(s, chx_grad_of(s, x)), 4, 0, "its partner does");
+  chx_backprop_end(s, id);
+  chx_scope_end(s);
+}
+
 static void unused(void)
 {
   chx_scope *s = chx_scope_begin("native");
@@ -209,5 +242,7 @@ int main(void)
   overwritten();
   truncated();
   unused();
+  own_gradients();
+  cut_in_one_graph();
   return done_testing();
 }

@@ -65,7 +65,7 @@ static void one(chx_scope *s, chx_scope *far, const chx_op *op)
       bool complex = d == CHX_C64 || d == CHX_C128;
       bad += !call(s, op, in, n, chx_dtype_name(d), i, complex && !chx_op_is_view(op) && strcmp(chx_op_name(op), "copy") && strcmp(chx_op_name(op), "to_device"));
     }
-    if (n > 1) {
+    if (n > 1 && far) {
       double v[256] = {0};
       in[i] = chx_from_shape(far, chx_dtype(keep), chx_ndim(keep), chx_shape(keep), v);
       bad += !call(s, op, in, n, "on another device", i, true);
@@ -126,7 +126,12 @@ static void attributes(chx_scope *s)
 int main(void)
 {
   chx_scope *s = chx_scope_begin("native:0"), *far = chx_scope_begin(OTHER);
-  ok(!chx_scope_error(s) && !chx_scope_error(far), "two devices: %s%s", chx_scope_message(s), chx_scope_message(far));
+  if (chx_scope_error(far)) {
+    skip(1, "another device: ref is not built");
+    chx_scope_end(far);
+    far = NULL;
+  } else
+    ok(!chx_scope_error(s), "two devices: %s", chx_scope_message(s));
   int n = chx_op_count();
   for (int i = 0; i < n; i++) {
     size_t mark = chx_scope_mark(s);

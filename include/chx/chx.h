@@ -22,6 +22,7 @@
  * Fork. After a fork the child may go on using chx on devices whose memory is the host's ("native", "ref"): the
  * thread pool is made anew. Devices with a queue of their own report CHX_EDEVICE in the child.
  *
+ * dtypes: those of dtype.def. c64 and c128 are made, moved and read in this release, and no operator computes with them.
  * Shapes are given as int64_t, sizes in elements unless a name says bytes. Device specifiers: "backend" or
  * "backend:index", such as "native", "cuda:1".
  */

@@ -124,7 +124,7 @@ static void device_close(chx_dev *dev) { (void)dev; }
 static void plugin_close(void *state) { (void)state; }
 
 static const chx_plugin plugin = {
-  .size = sizeof plugin, .abi_minor = CHX_ABI_MINOR, .name = "ref", .version = "0.1", .vendor = "chx",
+  .size = sizeof plugin, .abi_minor = CHX_ABI_MINOR, .name = "ref", .version = "0.1.0", .vendor = "chx",
 #if defined __VERSION__
   .build = __VERSION__,
 #endif
