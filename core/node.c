@@ -11,6 +11,7 @@
 /* ---- backprop ids: a slot is free again when its graph has ended and its last node is gone ---------------------------- */
 
 static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
+CHXI_FORK_GUARD(CHXI_FORK_PLAIN, &slots_lock, 1)
 static uint64_t slots_live = 1;
 static atomic_llong slot_nodes[64];
 

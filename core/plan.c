@@ -20,6 +20,7 @@ struct chxi_plan {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+CHXI_FORK_GUARD(CHXI_FORK_PLAIN, &lock, 1)
 static struct chxi_plan *plans;
 static int n_plans;
 static uint64_t ticks;

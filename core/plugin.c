@@ -21,6 +21,7 @@
 chxi_backend *chxi_backends[CHXI_MAX_BACKENDS];
 int chxi_n_backends;
 pthread_mutex_t chxi_load_lock = PTHREAD_MUTEX_INITIALIZER;
+CHXI_FORK_GUARD(CHXI_FORK_LOAD, &chxi_load_lock, 1)
 
 const char *chxi_getenv(const char *name) { return secure_getenv(name); }
 

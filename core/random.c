@@ -4,6 +4,7 @@
  * Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC'11), and Random123's constants.
  */
 #include "opfile.h"
+#include "runtime.h"
 
 void chxi_philox(uint64_t seed, uint64_t counter, uint32_t out[4])
 {
@@ -22,6 +23,7 @@ void chxi_philox(uint64_t seed, uint64_t counter, uint32_t out[4])
 /* ---- the state: a scope's own, or the process's ------------------------------------------------------------------------- */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+CHXI_FORK_GUARD(CHXI_FORK_PLAIN, &lock, 1)
 static chx_random_state process;
 
 chx_random_state chxi_random_take(chx_scope *s, uint64_t blocks)

@@ -23,6 +23,7 @@ struct chxi_route_slot {
 
 atomic_uint chxi_route_epoch;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+CHXI_FORK_GUARD(CHXI_FORK_PLAIN, &lock, 1)
 static struct chxi_route_slot *shared;
 
 /* ---- forced routes: CHX_ROUTE, chx_set_route ----------------------------------------------------------------------- */

@@ -8,6 +8,13 @@
 
 /* ---- threads (mem.c) ------------------------------------------------------------------------------------------ */
 
+/* Locks held over fork (fork.c), by the order in which they are taken: of loading; of shadows; those with nothing inside; then
+ * the devices'; of buffers' uses. CHXI_FORK_GUARD(rank, locks, n), once in the file that has them. */
+enum { CHXI_FORK_LOAD, CHXI_FORK_SHADOWS, CHXI_FORK_PLAIN, CHXI_FORK_USES };
+void chxi_fork_guard(int rank, pthread_mutex_t *locks, int n);
+#define CHXI_FORK_GUARD(rank, locks, n) \
+  __attribute__((constructor)) static void fork_guard(void) { chxi_fork_guard(rank, locks, n); }
+
 #define CHXI_OBJECT_CLASSES 34 /* the largest: 1 MiB */
 #define CHXI_BINS 160
 

@@ -10,6 +10,7 @@
 #define ENDED 0x44454144u
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+CHXI_FORK_GUARD(CHXI_FORK_PLAIN, &lock, 1)
 static chx_scope *spare;
 static chx_scope broken = {.magic = CHXI_SCOPE_LIVE, .error = CHX_ENOMEM, .message = "out of memory for a scope"};
 

@@ -11,13 +11,14 @@
 
 int chxi_sync_always;
 
+static pthread_mutex_t uses_locks[8] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
+                                       PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};
+CHXI_FORK_GUARD(CHXI_FORK_USES, uses_locks, 8)
+
 /* Buffers that threads share have their uses read and written under one of these. */
 static pthread_mutex_t *uses_lock(const chxi_buffer *b)
 {
-  static pthread_mutex_t locks[8] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
-                                     PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
-                                     PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};
-  return &locks[(uintptr_t)b / sizeof *b % 8];
+  return &uses_locks[(uintptr_t)b / sizeof *b % 8];
 }
 
 struct uses { struct chxi_use wrote, reads[CHXI_USES]; int n; };

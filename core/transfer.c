@@ -39,13 +39,14 @@ bool chxi_download(chx_scope *s, chxi_buffer *b, uint64_t offset, void *dst, uin
   return chxi_stream_wait(s, q) && chxi_buffer_good(s, b);
 }
 
+static pthread_mutex_t shadow_locks[8] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
+                                         PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};
+CHXI_FORK_GUARD(CHXI_FORK_SHADOWS, shadow_locks, 8)
+
 /* Shadows of buffers that threads share are made and filled under one of these. */
 static pthread_mutex_t *shadow_lock(const chxi_buffer *b)
 {
-  static pthread_mutex_t locks[8] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
-                                     PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
-                                     PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};
-  return &locks[(uintptr_t)b / sizeof *b % 8];
+  return &shadow_locks[(uintptr_t)b / sizeof *b % 8];
 }
 
 bool chxi_on_device(chx_scope *s, chxi_buffer *b)

@@ -5,6 +5,7 @@
 #include "internal.h"
 #include <math.h>
 #include <time.h>
+#include <zlib.h>
 
 double chxi_nn_now(void)
 {
@@ -305,10 +306,47 @@ static void save_history(chx_scope *s, chx_trainer *r, chx_nn_archive *z)
   free(v);
 }
 
+/* What a run is of: a checksum of its training data, its batch size and its seed. Resumed with others it would be another
+ * run, whose held-out items this one may have been trained on. */
+enum { RUN_DATA, RUN_BATCH, RUN_SEED, RUN_FIELDS };
+
+static int64_t checksum(chx_scope *s, const chx_array *a, uint32_t crc)
+{
+  size_t bytes = (size_t)chx_nbytes(a);
+  void *v = malloc(bytes ? bytes : 1);
+
+  if (!v) nn_nomem(s, "training");
+  else if (!chx_read(s, a, v, bytes)) crc = (uint32_t)crc32_z(crc, v, bytes);
+  free(v);
+  return crc;
+}
+
+static void archive_run(chx_scope *s, chx_trainer *r, chx_nn_archive *z)
+{
+  static const char *const names[] = {"the training data's checksum", "batch", "seed"};
+  static const char *const wants[] = {"the same data and the same held-out part", "that of the run", "that of the run"};
+  int64_t shape = RUN_FIELDS, then[RUN_FIELDS];
+  int64_t now[] = {checksum(s, r->train->t, (uint32_t)checksum(s, r->train->x, 0)), r->p.batch, (int64_t)r->p.seed};
+  chx_array *a;
+
+  if (chx_scope_error(s)) return;
+  if (chxi_nn_archive_saving(z)) {
+    chxi_nn_archive_put(s, z, "trainer/run", chx_from_host(s, CHX_I64, 1, &shape, now));
+    return;
+  }
+  a = chxi_nn_archive_get_as(s, z, "trainer/run", CHX_I64, 1, &shape);
+  if (!a || chx_read(s, a, then, sizeof then)) return;
+  for (int i = 0; i < RUN_FIELDS; i++)
+    if (now[i] != then[i])
+      chx_scope_fail(s, CHX_EARG, "resume: %s is %lld, the run's was %lld, want %s", names[i], (long long)now[i],
+                     (long long)then[i], wants[i]);
+}
+
 static chx_status archive_trainer(chx_scope *s, chx_trainer *r, chx_nn_archive *z, double partial[6])
 {
   size_t mark = chx_scope_mark(s);
 
+  archive_run(s, r, z);
   chx_nn_archive_link(s, z, "", r->model);
   chx_nn_archive_optimizer(s, z, "optimizer", r->o);
   chx_nn_archive_iterator(s, z, "iterator", r->it);

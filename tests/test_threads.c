@@ -101,11 +101,57 @@ static void forked(const char *device, int want)
   chx_scope_end(s);
 }
 
+static atomic_int stop;
+
+static void *busy(void *arg)
+{
+  (void)arg;
+  while (!stop) {
+    chx_scope *s = chx_scope_begin("native");
+    chx_array *a = chx_full(s, CHX_F32, 1, (int64_t[]){1 + rand() % 100000}, 1);
+    chx_item(s, chx_sum(s, chx_add(s, a, a), 0, NULL, 0));
+    chx_memory_trim(s, NULL);
+    chx_scope_end(s);
+  }
+  return NULL;
+}
+
+/* Children of a process whose other threads are at work in the core. */
+static void forked_while_busy(void)
+{
+  if (!THREADS_AFTER_FORK) {
+    skip(1, "fork: not under the thread sanitizer");
+    return;
+  }
+  pthread_t t[2];
+  int wrong = 0;
+  for (int i = 0; i < 2; i++) pthread_create(&t[i], NULL, busy, NULL);
+  fflush(stdout);
+  for (int i = 0; i < 100; i++) {
+    pid_t pid = fork();
+    if (!pid) {
+      alarm(20);
+      chx_scope *s = chx_scope_begin("native");
+      chx_array *a = chx_full(s, CHX_F64, 1, (int64_t[]){70000}, 0.5);
+      double v = chx_item(s, chx_sum(s, chx_add(s, a, a), 0, NULL, 0));
+      chx_memory_trim(s, NULL);
+      _exit(v == 70000 && !chx_scope_error(s) ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    wrong += status != 0;
+  }
+  stop = 1;
+  for (int i = 0; i < 2; i++) pthread_join(t[i], NULL);
+  is_int(wrong, 0, "children of 100 forks while two threads are in the core that hang or go wrong");
+}
+
 int main(void)
 {
   together("native:0");
   together("sim:0");
   forked("native:0", 0);
   forked("sim:0", 2);
+  forked_while_busy();
   return done_testing();
 }

@@ -20,7 +20,9 @@
  * writing into an array that another thread reads is the caller's race.
  *
  * Fork. After a fork the child may go on using chx on devices whose memory is the host's ("native", "ref"): the
- * thread pool is made anew. Devices with a queue of their own report CHX_EDEVICE in the child.
+ * thread pool is made anew, and locks that other threads held are free. What another thread was in the middle of is
+ * not finished: do not fork while it adds to the gradient of a leaf that the child goes on to use. Devices with a
+ * queue of their own report CHX_EDEVICE in the child.
  *
  * dtypes: those of dtype.def. c64 and c128 are made, moved and read in this release, and no operator computes with them.
  * Shapes are given as int64_t, sizes in elements unless a name says bytes. Device specifiers: "backend" or
