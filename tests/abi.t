@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # abi.t: what the built libraries show of themselves. Their exported names, the libraries they need, libchx's size.
 set -eu
+export LC_ALL=C
 cd "${CHX_BUILDDIR:?run by tests/env.sh}"
 : "${NM:=nm}"
 n=0
@@ -38,6 +39,11 @@ for lib in libchx libchx-nn; do
   size=$(wc -c <abi.stripped)
   ok "$lib stripped: $size < 1000000 bytes" "$([ "$size" -lt 1000000 ] || echo "$size bytes")"
 done
+# tests/abi/symbols.txt: what has been exported stays; a new name is added to it.
+ok "every name that was exported still is" "$({ defined .libs/libchx.so; defined .libs/libchx-nn.so; } | sort -u |
+  comm -13 - "$CHX_SRCDIR/tests/abi/symbols.txt")"
+ok "every exported name is listed" "$({ defined .libs/libchx.so; defined .libs/libchx-nn.so; } | sort -u |
+  comm -23 - "$CHX_SRCDIR/tests/abi/symbols.txt")"
 ok "libchx does not need libchx-nn" "$(needed .libs/libchx.so | grep chx || :)"
 
 for file in .libs/chx_*.so examples/plugin/.libs/chx_*.so; do
