@@ -146,12 +146,15 @@ static chx_ledger_row *ledger_rows(int *n)
   return rows;
 }
 
+/* Composition alone moves nothing: a run that only composed is not worth a table. */
 void cli_ledger_print(FILE *f)
 {
-  int n;
+  int n, other = 0;
   chx_ledger_row *rows = ledger_rows(&n);
   char bytes[16], time[16];
 
+  for (int i = 0; i < n; i++) other |= rows[i].route != CHX_ROUTE_COMPOSED;
+  if (!other) n = 0;
   if (n)
     fprintf(f, "\nNot run by one kernel of the device:\n  %-10s %-22s %-9s %9s %10s %10s  %s\n", "device", "operator",
             "route", "calls", "moved", "time", "why");
