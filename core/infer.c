@@ -240,12 +240,6 @@ void chxi_out_like(chxi_call *c, int o, const chx_array *a, int dtype)
   chxi_out_shape(c, o, dtype, a->t.ndim, a->shape);
 }
 
-bool chxi_all_outputs(chxi_call *c)
-{
-  for (; c->n_out < c->op->n_out; c->n_out++) c->given[c->n_out] = NULL;
-  return true;
-}
-
 /* ---- for arrange --------------------------------------------------------------------------------------------------------- */
 
 chx_tensor *chxi_arrange(chxi_call *c, int i, int ndim, const int64_t *shape, const int64_t *strides)

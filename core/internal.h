@@ -228,7 +228,7 @@ struct chxi_call {
   chx_scope *s;
   const chx_op *op;
   chxi_device *dev;
-  int n_in, n_out;                              /* operands given; outputs asked for */
+  int n_in, n_out;                              /* operands given; all of the operator's outputs: a gradient may read them */
   const chx_array *in[CHX_MAX_OPERANDS];        /* NULL: an optional one that is absent */
   void *attr;                                   /* complete, writable; NULL if the operator has none */
   struct chxi_out { int dtype, ndim; int64_t shape[CHX_MAX_RANK]; } out[CHXI_MAX_OUT];

@@ -44,7 +44,7 @@ static bool infer_batch_norm(chxi_call *c)
   if (!good_channels(c)) return false;
   chxi_out_like(c, 1, c->in[1], c->in[0]->dtype);
   chxi_out_like(c, 2, c->in[1], c->in[0]->dtype);
-  return chxi_all_outputs(c);
+  return true;
 }
 
 static chx_array *inverse_std(chx_scope *s, const chx_array *var, double eps)

@@ -63,7 +63,7 @@ static bool infer_max(chxi_call *c)
 {
   if (!chxi_want_dtypes(c, 0, MAX_DTYPES, "a real one other than i64 and u64") || !infer_pool(c)) return false;
   chxi_out_shape(c, 1, CHX_I64, c->out[0].ndim, c->out[0].shape);
-  return chxi_all_outputs(c);
+  return true;
 }
 
 /* a with its spatial axes as one. */

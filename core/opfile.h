@@ -12,14 +12,12 @@
 /* ---- for infer (infer.c) ------------------------------------------------------------------------------------------ */
 
 bool chxi_on_device_operand(chxi_call *c, int i); /* a scalar operand becomes a 0-d array on the call's device */
-bool chxi_want_dtypes(chxi_call *c, int i, uint64_t dtypes,
-                      const char *want); /* error unless in[i]'s dtype is in the set */
-bool chxi_want_dtype_attr(chxi_call *c, int64_t dtype, uint64_t dtypes);       /* attribute 'dtype' */
-bool chxi_index_operand(chxi_call *c, int i); /* integers, cast to i64 */
-bool chxi_float_operands(chxi_call *c, int first,
-                         int last); /* to their common floating dtype, integers as class D; on the device */
-bool chxi_all_outputs(
-    chxi_call *c); /* makes every output, though the caller asked for fewer: the gradient reads them */
+/* Error unless in[i]'s dtype is in the set. */
+bool chxi_want_dtypes(chxi_call *c, int i, uint64_t dtypes, const char *want);
+bool chxi_want_dtype_attr(chxi_call *c, int64_t dtype, uint64_t dtypes); /* attribute 'dtype' */
+bool chxi_index_operand(chxi_call *c, int i);                            /* integers, cast to i64 */
+/* Operands to their common floating dtype, integers as class D; on the device. */
+bool chxi_float_operands(chxi_call *c, int first, int last);
 
 /* ---- for named functions (named.c) --------------------------------------------------------------------------------- */
 
