@@ -8,6 +8,8 @@
  *
  * Reuse is ordered by queue: a block in a thread's bins was last used by that thread's queue, in order; one from the
  * device's bins names the queues that used it, and the taker is ordered after them.
+ *
+ * Of a backend with a pool of its own each block is a segment, of the bytes asked for, and goes back when it is free.
  */
 #include "runtime.h"
 
@@ -27,6 +29,8 @@ struct chxi_segment {
   uint64_t bytes;
   chxi_buffer *first;
 };
+
+chx_buffer *chxi_segment_raw(const chxi_buffer *b) { return &b->segment->raw; }
 
 /* Bins: multiples of 64 up to 1 KiB, then eight to each doubling. */
 static int bin_of(uint64_t bytes)
@@ -77,13 +81,14 @@ static void shared_remove(chxi_device *dev, chxi_buffer *b)
   *p = b->link;
 }
 
-static void segment_free(chxi_device *dev, struct chxi_segment *g)
+static void segment_free(chxi_device *dev, struct chxi_segment *g, chxi_stream *q)
 {
   if (g->prev) g->prev->next = g->next;
   else dev->segments = g->next;
   if (g->next) g->next->prev = g->prev;
   atomic_fetch_sub(&dev->reserved, g->bytes);
-  dev->ops->release(dev->dev, NULL, &g->raw);
+  dev->ops->release(dev->dev, chxi_stream_lock(q), &g->raw);
+  chxi_stream_unlock(q);
   chxi_free(g->first, sizeof *g->first);
   chxi_free(g, sizeof *g);
 }
@@ -180,7 +185,7 @@ static void trim_locked(chxi_device *dev)
     chxi_buffer *b = g->first;
     if (b->free_state != IN_SHARED || b->bytes != g->bytes) continue;
     shared_remove(dev, b);
-    segment_free(dev, g);
+    segment_free(dev, g, NULL);
   }
 }
 
@@ -243,6 +248,7 @@ static chxi_buffer *slow_new(chx_scope *s, chxi_device *dev, uint64_t bytes)
   if (!b) b = from_backend(dev, bytes, q, &why);
   if (!b && why == CHX_ENOMEM) { /* release what is cached, and try once more */
     bins_flush(dev, th);
+    if (dev->exact && q) chxi_stream_drain(q); /* releases are queued on it */
     pthread_mutex_lock(&dev->lock);
     trim_locked(dev);
     b = take_shared(dev, bytes);
@@ -251,7 +257,8 @@ static chxi_buffer *slow_new(chx_scope *s, chxi_device *dev, uint64_t bytes)
     if (!b) b = from_backend(dev, bytes, q, &why);
   }
   if (!b) {
-    uint64_t limit = atomic_load(&dev->limit), used = (uint64_t)atomic_load(&dev->used),
+    int64_t counted = atomic_load(&dev->used) + (th->bins[dev->id] ? th->bins[dev->id]->used_delta : 0);
+    uint64_t limit = atomic_load(&dev->limit), used = counted > 0 ? (uint64_t)counted : 0,
              reserved = atomic_load(&dev->reserved);
     char cap[64] = "";
     if (limit) __builtin_snprintf(cap, sizeof cap, ", limit %llu", (unsigned long long)limit);
@@ -269,7 +276,7 @@ chxi_buffer *chxi_buffer_new(chx_scope *s, chxi_device *dev, uint64_t asked)
 {
   if (chxi_unlikely(asked > INT64_MAX / 2))
     return chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory: asked for %llu bytes", dev->spec, (unsigned long long)asked), NULL;
-  uint64_t bytes = round_up(asked);
+  uint64_t bytes = chxi_unlikely(dev->exact) ? asked + !asked : round_up(asked);
   if (chxi_unlikely(chxi_hook_refuses(dev->spec, asked))) {
     chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory: asked for %llu bytes, refused by the memory hook", dev->spec,
                    (unsigned long long)asked);
@@ -293,6 +300,8 @@ chxi_buffer *chxi_buffer_new(chx_scope *s, chxi_device *dev, uint64_t asked)
   b->free_state = IN_USE;
   b->asked = asked;
   b->shadow = NULL;
+  b->mapped = false;
+  b->lent = b->pinned = 0;
   b->deleter = NULL;
   account(dev, chxi_self, (int64_t)b->bytes);
   if (chxi_likely(chxi_self->bins[dev->id] != NULL)) chxi_self->bins[dev->id]->allocations++;
@@ -311,6 +320,14 @@ static void block_free(chxi_buffer *b)
     mine = !b->wrote.q || b->wrote.q == q;
     for (int i = 0; i < b->n_uses; i++) mine &= b->uses[i].q == q;
     if (mine) b->n_uses = 0, b->wrote.q = NULL;
+  }
+  if (chxi_unlikely(dev->exact)) {
+    chxi_stream *q = dev->queued && th ? th->streams[dev->id] : NULL;
+    if (dev->queued) chxi_buffer_forget_uses(b, q);
+    pthread_mutex_lock(&dev->lock);
+    segment_free(dev, b->segment, q);
+    pthread_mutex_unlock(&dev->lock);
+    return;
   }
   if (chxi_likely(mine && bins && b->bytes <= SMALL && bins->bytes < BINS_KEEP && !dev->whole)) {
     int bin = bin_of(b->bytes);
@@ -352,6 +369,7 @@ void chxi_buffer_unref(chxi_buffer *b)
   if (atomic_load_explicit(&b->refs, memory_order_acquire) != 1 &&
       atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
     return;
+  if (chxi_unlikely(b->mapped)) chxi_unmap(b);
   if (chxi_unlikely(b->shadow != NULL)) chxi_buffer_unref(b->shadow);
   if (chxi_likely(b->segment != NULL)) {
     chxi_hook_released(b->dev->spec, b->asked);
@@ -422,10 +440,16 @@ chx_status chx_memory_trim(chx_scope *s, const char *device)
 {
   chxi_device *dev = chxi_ok(s) ? (device ? chxi_device_find(s, device) : s->dev) : NULL;
   chxi_stream *q;
-  if (!dev || (dev->queued && (!chxi_stream_of(s, dev, &q) || !chxi_stream_wait(s, q)))) return chx_scope_error(s);
+  if (!dev) return chx_scope_error(s);
+  q = dev->queued && chxi_self ? chxi_self->streams[dev->id] : NULL;
+  if (q && q->failed) {
+    chxi_self->streams[dev->id] = NULL;
+    chxi_stream_retire(q);
+  } else
+    chxi_stream_wait(s, q); /* one that fails now, too, or a device that was lost, gives its memory back all the same */
   if (chxi_self) bins_flush(dev, chxi_self);
   pthread_mutex_lock(&dev->lock);
   trim_locked(dev);
   pthread_mutex_unlock(&dev->lock);
-  return CHX_OK;
+  return s->error;
 }

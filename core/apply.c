@@ -226,7 +226,8 @@ static bool run_routed(chxi_call *c)
   const chxi_route *r = chxi_route_find(c);
   if (chxi_likely(r->kind == CHX_ROUTE_KERNEL)) return chxi_run_kernel(c, r);
   if (r->kind == CHX_ROUTE_COMPOSED) return chxi_run_composed(c, true, r->reason);
-  if (r->kind == CHX_ROUTE_STAGED || r->kind == CHX_ROUTE_MAPPED) return chxi_run_staged(c, r->reason);
+  if (r->kind == CHX_ROUTE_STAGED || r->kind == CHX_ROUTE_MAPPED)
+    return chxi_run_staged(c, r->kind, r->reason) || chxi_failed_in(c->s, c->op->name);
   return chxi_bad(c, CHX_EUNSUPPORTED, "no kernel for %s on %s (%s), want another dtype or device",
                   chx_dtype_name(chxi_call_dtype(c)), c->dev->spec, r->reason ? r->reason : "and no decomposition");
 }
@@ -260,18 +261,6 @@ static chx_status run(chxi_call *c)
   return CHX_OK;
 }
 
-static void trace(chxi_call *c)
-{
-  char text[512], shape[128];
-  int n = snprintf(text, sizeof text, "%s %s", c->dev->spec, c->op->name);
-  for (int i = 0; i < c->n_in && n < 400; i++)
-    if (c->in[i])
-      n += snprintf(text + n, sizeof text - (size_t)n, " %s%s", chx_dtype_name(c->in[i]->dtype),
-                    chxi_shape_text(shape, c->in[i]->t.ndim, c->in[i]->shape));
-  chxi_log(3, "%s -> %s%s, %s", text, chx_dtype_name(c->y[0]->dtype),
-           chxi_shape_text(shape, c->y[0]->t.ndim, c->y[0]->shape), chx_route_name(c->route));
-}
-
 static chx_status refuse(chx_scope *s, chx_array **out, int n_out)
 {
   for (int o = 0; out && o < n_out; o++) out[o] = NULL;
@@ -295,13 +284,17 @@ chx_status chx_apply(chx_scope *s, const chx_op *op, const chx_array *const *in,
   c.n_out = op->n_out;
   for (int o = 0; o < c.n_out; o++) c.given[o] = o < n_out ? out[o] : NULL;
   s->depth++;
-  bool done = operands(&c, in, n_in) && attributes(&c, attr) && op->infer(&c) && run(&c) == CHX_OK;
+  const bool watched = chxi_unlikely(atomic_load_explicit(&chxi_watched, memory_order_relaxed) != 0);
+  bool done = operands(&c, in, n_in) && attributes(&c, attr) && op->infer(&c);
+  const bool told = watched && done;
+  if (chxi_unlikely(told)) done = chxi_observe(&c, 0);
+  done = done && run(&c) == CHX_OK;
+  if (chxi_unlikely(told)) done = chxi_observe(&c, done ? 1 : -1) && done;
   s->depth--;
   if (chxi_unlikely(!done)) {
     chx_scope_rewind(s, mark, NULL);
     return refuse(s, out, n_out);
   }
-  if (chxi_unlikely(atomic_load_explicit(&chxi_log_level, memory_order_relaxed) >= 3)) trace(&c);
   if (chxi_unlikely(s->n != mark + 1 || c.given[0] || op->n_out > 1)) chx_scope_rewind_all(s, mark, c.y, n_out);
   for (int o = 0; o < n_out; o++) out[o] = c.y[o];
   if (chxi_unlikely(s->flags & CHX_SCOPE_OWNED && !s->depth)) s->n = mark;

@@ -313,11 +313,12 @@ chx_array *chx_from_host(chx_scope *s, int dtype, int ndim, const int64_t *shape
   if (!good_shape(s, "from_host", dtype, ndim, shape)) return NULL;
   size_t mark = s->n;
   chx_array *a = chxi_array_new(s, s->dev, dtype, ndim, shape);
-  if (!a) return NULL;
+  if (!a) return chxi_failed_in(s, "from_host"), NULL;
   uint64_t bytes = (uint64_t)chx_nbytes(a);
   if (bytes && !data)
     chx_scope_fail(s, CHX_EARG, "from_host: data is NULL, want %llu bytes", (unsigned long long)bytes);
   if (!chxi_ok(s) || (bytes && !chxi_upload(s, a->buf, 0, data, bytes))) {
+    chxi_failed_in(s, "from_host");
     chx_scope_rewind(s, mark, NULL);
     return NULL;
   }

@@ -9,25 +9,42 @@ chxi_device *chxi_devices[CHXI_MAX_DEVICES];
 atomic_int chxi_n_devices;
 _Atomic(chxi_device *) chxi_native_device;
 
+static bool add_kernel(chxi_device *d, int id, const chx_kernel *k)
+{
+  int n = 0;
+  const chx_kernel **list = d->kernels[id];
+  while (list && list[n]) n++;
+  list = realloc(list, (size_t)(n + 2) * sizeof *list);
+  if (!list) return false;
+  list[n] = k;
+  list[n + 1] = NULL;
+  d->kernels[id] = list;
+  return true;
+}
+
+static bool is_usable(const chx_kernel *k) { return CHX_HAS(k, chx_kernel, op) && CHX_HAS(k, chx_kernel, run); }
+
 /* Fills d->kernels: for each operator the list of the plugin's kernels of its name, in the plugin's order. */
 static bool index_kernels(chxi_device *d)
 {
-  d->kernels = calloc(CHXI_N_OPS, sizeof *d->kernels);
+  d->kernels = calloc(CHXI_MAX_OPS, sizeof *d->kernels);
   if (!d->kernels) return false;
   const chx_kernel *k;
   for (uint32_t i = 0; (k = d->ops->kernel(d->dev, i)); i++) {
-    const chx_op *op = CHX_HAS(k, chx_kernel, op) && CHX_HAS(k, chx_kernel, run) ? chx_op_find(k->op) : NULL;
-    if (!op) continue; /* an operator this core does not know */
-    int n = 0;
-    const chx_kernel **list = d->kernels[op->id];
-    while (list && list[n]) n++;
-    list = realloc(list, (size_t)(n + 2) * sizeof *list);
-    if (!list) return false;
-    list[n] = k;
-    list[n + 1] = NULL;
-    d->kernels[op->id] = list;
+    const chx_op *op = is_usable(k) ? chx_op_find(k->op) : NULL;
+    if (op && !add_kernel(d, op->id, k)) return false; /* not one that this core does not know */
   }
   return true;
+}
+
+/* Nobody reads these lists yet: op is published afterwards. */
+void chxi_device_learn(const chx_op *op)
+{
+  const chx_kernel *k;
+  int n = atomic_load(&chxi_n_devices);
+  for (int d = 0; d < n; d++)
+    for (uint32_t i = 0; (k = chxi_devices[d]->ops->kernel(chxi_devices[d]->dev, i)); i++)
+      if (is_usable(k) && !strcmp(k->op, op->name)) add_kernel(chxi_devices[d], op->id, k);
 }
 
 bool chxi_device_add(chxi_backend *b, chx_dev *dev, int index)
@@ -44,9 +61,12 @@ bool chxi_device_add(chxi_backend *b, chx_dev *dev, int index)
   bool good = d->ops->info(dev, &d->info) == CHX_OK;
   d->host = d->info.flags & CHX_D_HOST_IS_DEVICE;
   d->queued = CHX_HAS(d->ops, chx_device_ops, queue_new);
-  d->whole = !d->host && d->info.flags & CHX_D_MAPPABLE; /* mapping a block must not lock its neighbours */
+  d->exact = !d->host && d->info.flags & CHX_D_OWN_POOL;
+  d->mappable = !d->host && d->info.flags & CHX_D_MAPPABLE && CHX_HAS(d->ops, chx_device_ops, map) &&
+                CHX_HAS(d->ops, chx_device_ops, unmap);
+  d->whole = d->exact || d->mappable || d->info.flags & CHX_D_OPAQUE; /* mapping a block must not lock its neighbours */
   pthread_mutex_init(&d->lock, NULL);
-  d->ledger = calloc((size_t)CHXI_N_OPS * 8, sizeof *d->ledger);
+  d->ledger = calloc((size_t)CHXI_MAX_OPS * 8, sizeof *d->ledger);
   if (!good || !d->ledger || !index_kernels(d)) {
     free(d->ledger);
     free(d);

@@ -37,50 +37,28 @@ static chx_array *adopt(chx_scope *s, chx_array *y, chxi_device *dev)
 {
   chx_array *d = chxi_array_new(s, dev, y->dtype, y->t.ndim, y->shape);
   if (!d) return NULL;
-  if (dev->host)
-    return memcpy(d->buf->host, y->buf->host + (y->t.byte_offset - y->buf->offset), (size_t)chx_nbytes(y)), d;
   chxi_buffer_ref(y->buf);
   d->buf->shadow = y->buf;
   atomic_store(&d->buf->valid, CHXI_ON_HOST);
   return d;
 }
 
-bool chxi_run_staged(chxi_call *c, const char *reason)
+/* Operand a as native's kernels see it, lent until hand_back. */
+static const chx_array *borrow(chx_scope *s, const chx_array *a, chxi_device *native, bool copied)
+{
+  if (!a || !a->buf) return a;
+  return a->buf->dev->host ? alias(s, a, native) : chxi_shadow_view(s, a, copied);
+}
+
+static void hand_back(const chx_array *a)
+{
+  if (a && a->buf && !a->buf->dev->host) chxi_shadow_done(a);
+}
+
+/* The results of native as arrays of the device; where nothing is copied they were written in its memory. */
+static bool collect(chxi_call *c, chxi_device *native, const chx_array *const *in, chx_array **out)
 {
   chx_scope *s = c->s;
-  chxi_device *dev = c->dev, *native = chxi_native(s);
-  int route = dev->host ? CHX_ROUTE_MAPPED : CHX_ROUTE_STAGED;
-  c->route = route;
-  if (!native) return false;
-  if (s->policy == CHX_FALLBACK_DENY)
-    return chxi_bad(
-        c, CHX_EUNSUPPORTED,
-        "%s has no kernel for %s (%s) and fallback is denied, want a device that has one or the policy allow",
-        dev->spec, chx_dtype_name(chxi_call_dtype(c)), reason ? reason : "the route is forced");
-  if (s->policy == CHX_FALLBACK_WARN)
-    chxi_log(1, "%s: %s falls back to native (%s)", dev->spec, c->op->name, reason ? reason : "the route is forced");
-  uint64_t t0 = chxi_now_ns(), bytes = 0;
-  const chx_array *in[CHX_MAX_OPERANDS];
-  chx_array *out[CHXI_MAX_OUT] = {NULL};
-  int mode = s->grad_mode, policy = s->policy;
-  chxi_device *home = s->dev;
-  for (int i = 0; i < c->n_in; i++) {
-    const chx_array *a = c->in[i];
-    in[i] = a;
-    if (!a || !a->buf) continue;
-    bool fresh = !dev->host && !(atomic_load(&a->buf->valid) & CHXI_ON_HOST);
-    if (fresh) bytes += a->buf->asked;
-    if (!(in[i] = dev->host ? alias(s, a, native) : chxi_shadow_view(s, a))) return false;
-  }
-  s->grad_mode = CHX_GRAD_OFF;
-  s->policy = CHX_FALLBACK_ALLOW;
-  s->dev = native;
-  s->depth++;
-  chx_apply(s, c->op, in, c->n_in, c->attr, out, c->n_out);
-  s->depth--;
-  s->dev = home;
-  s->policy = policy;
-  s->grad_mode = mode;
   for (int o = 0; o < c->n_out && !s->error; o++) {
     bool own = true; /* a shadow is one buffer's */
     for (int i = 0; i < c->n_in; i++) own &= !in[i] || in[i]->buf != out[o]->buf;
@@ -89,20 +67,86 @@ bool chxi_run_staged(chxi_call *c, const char *reason)
       if (!d || !chxi_fill_from(s, d, out[o])) return false;
       out[o] = d;
     }
-    c->y[o] = adopt(s, out[o], dev);
+    c->y[o] = adopt(s, out[o], c->dev);
   }
-  if (s->error) return false;
+  return !s->error;
+}
+
+/* The call on native:0, on operands and results that are lent; *ns is what native took. */
+static bool on_native(chxi_call *c, chxi_device *native, bool copied, uint64_t *bytes, uint64_t *ns)
+{
+  chx_scope *s = c->s;
+  const chx_array *in[CHX_MAX_OPERANDS];
+  chx_array *out[CHXI_MAX_OUT] = {NULL}, *made[CHXI_MAX_OUT] = {NULL};
+  int mode = s->grad_mode, policy = s->policy, lent = 0, lent_out = 0;
+  chxi_device *home = s->dev;
+  for (; lent < c->n_in && !s->error; lent++) {
+    const chx_array *a = c->in[lent];
+    if (copied && a && a->buf && !(atomic_load(&a->buf->valid) & CHXI_ON_HOST)) *bytes += a->buf->asked;
+    if (!(in[lent] = borrow(s, a, native, copied)) && a) break;
+  }
+  for (; !copied && lent_out < c->n_out && !s->error; lent_out++) {
+    const struct chxi_out *w = &c->out[lent_out];
+    made[lent_out] = chxi_array_new(s, c->dev, w->dtype, w->ndim, w->shape);
+    if (!made[lent_out] || !(out[lent_out] = (chx_array *)borrow(s, made[lent_out], native, false))) break;
+  }
+  s->grad_mode = CHX_GRAD_OFF;
+  s->policy = CHX_FALLBACK_ALLOW;
+  s->dev = native;
+  s->depth++;
+  if (!s->error) {
+    uint64_t t0 = chxi_now_ns();
+    chx_apply(s, c->op, in, c->n_in, c->attr, out, c->n_out);
+    *ns = chxi_now_ns() - t0;
+  }
+  s->depth--;
+  s->dev = home;
+  s->policy = policy;
+  s->grad_mode = mode;
+  bool done = !s->error && (!copied || collect(c, native, in, out));
+  for (int o = 0; o < lent_out; o++) {
+    if (done && !c->dev->host) atomic_store(&made[o]->buf->valid, CHXI_ON_HOST);
+    hand_back(made[o]);
+    c->y[o] = made[o];
+  }
+  for (int i = 0; i < lent; i++) hand_back(c->in[i]);
+  return done;
+}
+
+static void warn(const chx_scope *s, const chxi_device *dev, const chx_op *op, int route, const char *reason)
+{
+  if (s->policy == CHX_FALLBACK_WARN && chxi_ledger_is_first(dev, op, route))
+    chxi_log(1, "%s: %s falls back to native (%s)", dev->spec, op->name, reason);
+}
+
+bool chxi_run_staged(chxi_call *c, int route, const char *reason)
+{
+  chx_scope *s = c->s;
+  chxi_device *dev = c->dev, *native = chxi_native(s);
+  c->route = route;
+  if (!native) return false;
+  if (s->policy == CHX_FALLBACK_DENY)
+    return chxi_bad(
+        c, CHX_EUNSUPPORTED,
+        "%s has no kernel for %s (%s) and fallback is denied, want a device that has one or the policy allow",
+        dev->spec, chx_dtype_name(chxi_call_dtype(c)), reason ? reason : "the route is forced");
+  warn(s, dev, c->op, route, reason ? reason : "the route is forced");
+  uint64_t t0 = chxi_now_ns(), bytes = 0, kernel_ns = 0;
+  bool copied = route == CHX_ROUTE_STAGED && !dev->host;
+  if (!on_native(c, native, copied, &bytes, &kernel_ns)) return false;
   chxi_ledger_add(dev, c->op, route, bytes, chxi_now_ns() - t0, reason);
+  chxi_ledger_kernel(dev, c->op, route, kernel_ns);
   return true;
 }
 
 /* y = a in place through the host, for a device whose kernels cannot write y as it lies. The rest of y's buffer is kept. */
 bool chxi_fill_staged(chx_scope *s, chx_array *y, const chx_array *a)
 {
+  static const char *const why = "no kernel writes into part of an array";
   chxi_device *dev = y->buf->dev, *native = chxi_native(s), *home = s->dev;
   size_t mark = s->n;
-  int policy = s->policy;
-  uint64_t t0 = chxi_now_ns(), bytes = dev->host || atomic_load(&y->buf->valid) & CHXI_ON_HOST ? 0 : y->buf->asked;
+  int policy = s->policy, route = dev->host || dev->mappable ? CHX_ROUTE_MAPPED : CHX_ROUTE_STAGED;
+  uint64_t t0 = chxi_now_ns(), bytes = dev->host || dev->mappable || atomic_load(&y->buf->valid) & CHXI_ON_HOST ? 0 : y->buf->asked;
   if (!native) return false;
   if (dev == native || policy == CHX_FALLBACK_DENY)
     return chx_scope_fail(
@@ -110,20 +154,22 @@ bool chxi_fill_staged(chx_scope *s, chx_array *y, const chx_array *a)
                "copy: no kernel on %s writes into part of an array, want a device that has one or the policy allow",
                dev->spec),
            false;
-  chx_array *to = dev->host ? alias(s, y, native) : chxi_shadow_view(s, y);
-  chx_array *from = !to ? NULL : dev->host ? alias(s, a, native) : chxi_shadow_view(s, a);
+  warn(s, dev, &chxi_op_copy, route, why);
+  chx_array *to = (chx_array *)borrow(s, y, native, !dev->mappable);
+  const chx_array *from = to ? borrow(s, a, native, !dev->mappable) : NULL;
   s->dev = native;
   s->policy = CHX_FALLBACK_ALLOW;
   s->depth++;
   if (from) chx_copy_into(s, to, from);
+  if (!s->error && !dev->host) atomic_store(&y->buf->valid, CHXI_ON_HOST); /* mapped or not: the device's bytes are not to be used */
+  if (to) hand_back(y);
+  if (from) hand_back(a);
   s->depth--;
   s->policy = policy;
   s->dev = home;
   chx_scope_rewind(s, mark, NULL);
   if (s->error) return false;
-  if (!dev->host) atomic_store(&y->buf->valid, CHXI_ON_HOST);
   atomic_fetch_add(&y->buf->version, 1);
-  chxi_ledger_add(dev, &chxi_op_copy, dev->host ? CHX_ROUTE_MAPPED : CHX_ROUTE_STAGED, bytes, chxi_now_ns() - t0,
-                  "no kernel writes into part of an array");
+  chxi_ledger_add(dev, &chxi_op_copy, route, bytes, chxi_now_ns() - t0, why);
   return true;
 }

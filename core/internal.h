@@ -76,7 +76,9 @@ struct chxi_buffer {
   uint64_t asked;
   _Atomic uint8_t valid;       /* CHXI_ON_DEVICE | CHXI_ON_HOST; the latter only with a shadow */
   uint8_t n_uses;
-  chxi_buffer *shadow;         /* on native:0, same bytes; made by the staged route */
+  bool mapped;                 /* the shadow is the device's own memory, open to the host */
+  uint16_t lent, pinned;       /* how many calls work on the shadow, on the device now; counted where it may be mapped */
+  chxi_buffer *shadow;         /* on native:0, same bytes; made by the mapped and staged routes */
   struct chxi_use {
     struct chxi_stream *q;
     uint64_t point;
@@ -170,6 +172,7 @@ enum {
 #include "ops.def"
   CHXI_N_OPS
 };
+#define CHXI_MAX_OPS (CHXI_N_OPS + 64) /* with those that plugins declare: what tables by operator are sized by */
 
 enum {
   CHXI_KERNEL /* has kernels; may have a decomposition */,
@@ -191,7 +194,7 @@ struct chx_op {
   uint32_t attr_size;
   int n_attrs;
   const chx_op_attr *attrs;
-  const char *primitive;      /* the kernel that serves it where it has none by name: "reduce", "map", "copy" */
+  const char *primitive;      /* the kernel that serves it where it has none by name: "reduce", "scan", "map", "copy" */
   uint32_t primitive_kind;    /* attr.kind for it */
   const char
       *parts; /* decomposition: the operators it is made of, "sub exp sum"; composed where the device has them all */
@@ -304,6 +307,13 @@ chxi_device *chxi_native(chx_scope *s);                             /* native:0 
 
 /* fn(begin, end, ctx) over [0, n) in pieces of `grain`, in parallel; serial when called from inside itself. */
 chx_status chxi_parallel_for(int64_t n, int64_t grain, void (*fn)(int64_t begin, int64_t end, void *ctx), void *ctx);
+
+/* ---- who watches calls (observe.c) ------------------------------------------------------------------------------------------ */
+
+enum { CHXI_WATCH_TRACE = 1, CHXI_WATCH_OBSERVER = 2 };
+extern atomic_int chxi_watched; /* a set of these; 0: nobody */
+void chxi_watch(int by, bool on);
+bool chxi_observe(chxi_call *c, int done); /* 0: before it runs; then 1, or -1: it failed. False: there is an error in the scope */
 
 /* ---- log (log.c) ----------------------------------------------------------------------------------------------------------- */
 

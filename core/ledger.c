@@ -25,11 +25,21 @@ void chxi_ledger_add(chxi_device *dev, const chx_op *op, int route, uint64_t byt
   if (reason) atomic_store_explicit(&dev->reasons[id], reason, memory_order_relaxed);
 }
 
+void chxi_ledger_kernel(chxi_device *dev, const chx_op *op, int route, uint64_t ns)
+{
+  atomic_fetch_add_explicit(&dev->ledger[op->id * ROUTES + route].kernel_ns, ns, memory_order_relaxed);
+}
+
+bool chxi_ledger_is_first(const chxi_device *dev, const chx_op *op, int route)
+{
+  return !atomic_load_explicit(&dev->ledger[op->id * ROUTES + route].calls, memory_order_relaxed);
+}
+
 int chx_ledger(chx_ledger_row *rows, int max_rows)
 {
   int n = 0, n_dev = atomic_load(&chxi_n_devices);
   for (int d = 0; d < n_dev; d++)
-    for (int i = 0; i < CHXI_N_OPS * ROUTES; i++) {
+    for (int i = 0; i < chx_op_count() * ROUTES; i++) {
       chxi_device *dev = chxi_devices[d];
       uint64_t calls = atomic_load(&dev->ledger[i].calls);
       if (!calls) continue;
@@ -42,6 +52,7 @@ int chx_ledger(chx_ledger_row *rows, int max_rows)
         rows[n].bytes = atomic_load(&dev->ledger[i].bytes);
         rows[n].ns = atomic_load(&dev->ledger[i].ns);
         rows[n].reason = reason ? reason : "";
+        rows[n].kernel_ns = atomic_load(&dev->ledger[i].kernel_ns);
       }
       n++;
     }
@@ -52,11 +63,12 @@ void chx_ledger_reset(void)
 {
   int n_dev = atomic_load(&chxi_n_devices);
   for (int d = 0; d < n_dev; d++)
-    for (int i = 0; i < CHXI_N_OPS * ROUTES; i++) {
+    for (int i = 0; i < chx_op_count() * ROUTES; i++) {
       chxi_ledger_cell *cell = &chxi_devices[d]->ledger[i];
       atomic_store(&cell->calls, 0);
       atomic_store(&cell->bytes, 0);
       atomic_store(&cell->ns, 0);
+      atomic_store(&cell->kernel_ns, 0);
     }
 }
 

@@ -24,6 +24,7 @@ void chx_set_log(chx_log_fn fn, void *ctx, int max_level)
   log_fn = fn;
   log_ctx = ctx;
   atomic_store(&chxi_log_level, fn ? max_level : -1);
+  chxi_watch(CHXI_WATCH_TRACE, fn && max_level >= 3);
   give();
 }
 

@@ -25,6 +25,15 @@ SCHEMA(reduce)
 #define ATTR chx_arg_reduce_attr
 SCHEMA(arg_reduce)
 #undef ATTR
+#define ATTR chx_scan_attr
+SCHEMA(scan)
+#undef ATTR
+#define ATTR chx_sort_attr
+SCHEMA(sort)
+#undef ATTR
+#define ATTR chx_topk_attr
+SCHEMA(topk)
+#undef ATTR
 #define ATTR chx_reshape_attr
 SCHEMA(reshape)
 #undef ATTR
@@ -88,17 +97,20 @@ static const chx_op *const others[] = {
 #include "ops.def"
 };
 
-int chx_op_count(void) { return CHXI_N_OPS; }
+static const chx_op *declared[CHXI_MAX_OPS - CHXI_N_OPS]; /* by plugins */
+static atomic_int n_declared;
+
+int chx_op_count(void) { return CHXI_N_OPS + atomic_load_explicit(&n_declared, memory_order_acquire); }
 
 const chx_op *chx_op_at(int i)
 {
-  if (i < 0 || i >= CHXI_N_OPS) return NULL;
-  return i < CHXI_N_ELEMENTWISE ? &chxi_elementwise[i] : others[i - CHXI_N_ELEMENTWISE];
+  if (i < 0 || i >= chx_op_count()) return NULL;
+  return i < CHXI_N_ELEMENTWISE ? &chxi_elementwise[i] : i < CHXI_N_OPS ? others[i - CHXI_N_ELEMENTWISE] : declared[i - CHXI_N_OPS];
 }
 
 /* Names are found by hash: each step of a map program is looked up at every call. */
 enum { SLOTS = 512 };
-static const chx_op *by_name[SLOTS];
+static _Atomic(const chx_op *) by_name[SLOTS];
 static pthread_once_t named_once = PTHREAD_ONCE_INIT;
 
 static unsigned hash(const char *name)
@@ -108,22 +120,35 @@ static unsigned hash(const char *name)
   return (h ^ h >> 15) % SLOTS;
 }
 
+static void enter_name(const chx_op *op)
+{
+  unsigned at = hash(op->name);
+  while (atomic_load_explicit(&by_name[at], memory_order_relaxed)) at = (at + 1) % SLOTS;
+  atomic_store_explicit(&by_name[at], op, memory_order_release);
+}
+
 static void fill_names(void)
 {
-  for (int i = 0; i < CHXI_N_OPS; i++) {
-    unsigned at = hash(chx_op_at(i)->name);
-    while (by_name[at]) at = (at + 1) % SLOTS;
-    by_name[at] = chx_op_at(i);
-  }
+  _Static_assert(CHXI_MAX_OPS < SLOTS * 3 / 4, "the table of names needs room");
+  for (int i = 0; i < CHXI_N_OPS; i++) enter_name(chx_op_at(i));
+}
+
+void chxi_op_publish(const chx_op *op)
+{
+  pthread_once(&named_once, fill_names);
+  declared[op->id - CHXI_N_OPS] = op;
+  atomic_store_explicit(&n_declared, op->id - CHXI_N_OPS + 1, memory_order_release);
+  enter_name(op);
 }
 
 const chx_op *chx_op_find(const char *name)
 {
   if (!name) return NULL;
   pthread_once(&named_once, fill_names);
+  const chx_op *op;
   unsigned at = hash(name);
-  while (by_name[at] && strcmp(by_name[at]->name, name)) at = (at + 1) % SLOTS;
-  return by_name[at];
+  while ((op = atomic_load_explicit(&by_name[at], memory_order_acquire)) && strcmp(op->name, name)) at = (at + 1) % SLOTS;
+  return op;
 }
 
 const char *chx_op_name(const chx_op *op) { return op ? op->name : ""; }

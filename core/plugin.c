@@ -68,11 +68,22 @@ static const char *host_option(void *ctx, const char *key)
   return key && !strncmp(key, "CHX_", 4) ? chxi_getenv(key) : NULL;
 }
 
+static const chx_kernel *native_kernel(uint32_t index)
+{
+  const chxi_device *native = atomic_load(&chxi_native_device);
+  return native->ops->kernel(native->dev, index);
+}
+
+/* native is loaded here at the latest. That needs the lock, which is held while a plugin's open runs: until ops is set. */
 static const void *host_extension(void *ctx, const char *name)
 {
-  (void)ctx;
-  (void)name;
-  return NULL;
+  static const chx_host_kernels kernels = {.size = sizeof kernels, .kernel = native_kernel};
+  static const chx_op_host ops = {.size = sizeof ops, .declare = chxi_op_declare};
+  const chxi_backend *b = ctx;
+  if (name && !strcmp(name, CHX_OPS)) return &ops;
+  if (!name || strcmp(name, CHX_HOST_KERNELS) || !strcmp(b->name, "native")) return NULL;
+  if (!atomic_load(&chxi_native_device) && !b->ops) chxi_backend_get("native");
+  return atomic_load(&chxi_native_device) ? &kernels : NULL;
 }
 
 static chx_status host_parallel_for(void *ctx, int64_t n, int64_t grain, void (*fn)(int64_t, int64_t, void *),
@@ -94,7 +105,7 @@ chx_status chxi_plugin_failed(chx_scope *s, chx_status code, const char *format,
   if (!said[0]) said = chx_status_text(code);
   chx_scope_fail(s, code == CHX_DECLINED ? CHX_EFAILED : code, "%s: %s", what, said);
   if (th) th->fail_code = CHX_OK;
-  return s->error;
+  return s ? s->error : code;
 }
 
 /* ---- one file -------------------------------------------------------------------------------------------------- */
@@ -170,14 +181,17 @@ static void open_devices(chxi_backend *b, char **why)
   if (st) {
     append(why, "; %s: open: %s", b->path, th && th->fail_text[0] ? th->fail_text : chx_status_text(st));
     b->plugin = NULL;
+    chxi_ops_forget(b);
     return;
   }
   if (!complete_ops(b->ops = b->plugin->device_ops(b->state), &bad)) {
     append(why, "; %s: rejected: %s", b->path, bad);
     if (CHX_HAS(b->plugin, chx_plugin, close)) b->plugin->close(b->state);
     b->plugin = NULL;
+    chxi_ops_forget(b);
     return;
   }
+  chxi_ops_enter(b);
   if (th) th->fail_text[0] = 0;
   st = b->plugin->device_count(b->state, &n);
   if (st || !n)
@@ -189,6 +203,10 @@ static void open_devices(chxi_backend *b, char **why)
     chx_dev *dev = NULL;
     if (th) th->fail_text[0] = 0;
     chx_status bad_dev = b->plugin->device_open(b->state, i, &dev);
+    if (!bad_dev && atomic_load(&chxi_n_devices) == CHXI_MAX_DEVICES) {
+      append(why, "; %s: device %u: a process has at most %d devices", b->path, i, CHXI_MAX_DEVICES);
+      break;
+    }
     if (!bad_dev && !chxi_device_add(b, dev, (int)i)) bad_dev = CHX_ENOMEM;
     if (bad_dev) {
       append(why, "; %s: device %u: %s", b->path, i, th && th->fail_text[0] ? th->fail_text : chx_status_text(bad_dev));
@@ -206,10 +224,10 @@ static chxi_backend *enter(chxi_backend *b, char *why)
     free(why);
     return NULL;
   }
+  chxi_backends[chxi_n_backends++] = b; /* before it is opened, which may load native */
   if (b->plugin) open_devices(b, &why);
   b->error = why && why[0] ? strdup(why + 2) : NULL; /* less the first "; " */
   free(why);
-  chxi_backends[chxi_n_backends++] = b;
   return b;
 }
 
@@ -329,6 +347,35 @@ chx_status chx_load_plugin(chx_scope *s, const char *path)
   }
   pthread_mutex_unlock(&chxi_load_lock);
   free(why);
+  return s->error;
+}
+
+chx_status chx_add_plugin(chx_scope *s, const struct chx_plugin *p)
+{
+  const char *bad = NULL;
+  if (!chxi_ok(s)) return chx_scope_error(s);
+  if (!p) return chx_scope_fail(s, CHX_EARG, "add_plugin: the plugin is NULL, want a descriptor");
+  if (!well_formed(p, &bad)) return chx_scope_fail(s, CHX_EDEVICE, "add_plugin: rejected: %s", bad);
+  chxi_backend *b = calloc(1, sizeof *b);
+  if (!b || !(b->path = strdup("(in the program)")))
+    return free(b), chx_scope_fail(s, CHX_ENOMEM, "add_plugin: out of memory");
+  snprintf(b->name, sizeof b->name, "%s", p->name);
+  b->plugin = p;
+  pthread_mutex_lock(&chxi_load_lock);
+  chxi_backend *old = known(b->name);
+  if (old && old->plugin) {
+    if (old->plugin != p)
+      chx_scope_fail(s, CHX_EDEVICE, "add_plugin: backend '%s' was already loaded from %s, want another name", b->name,
+                     old->path);
+    free(b->path);
+    free(b);
+  } else {
+    if (old) old->name[0] = 0; /* it had not been found, or had no device */
+    if (!enter(b, NULL))
+      chx_scope_fail(s, CHX_ENOMEM, "add_plugin: %d backends are loaded, want fewer", CHXI_MAX_BACKENDS);
+    else if (b->error) chx_scope_fail(s, CHX_EDEVICE, "add_plugin: %s", b->error);
+  }
+  pthread_mutex_unlock(&chxi_load_lock);
   return s->error;
 }
 

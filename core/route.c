@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * route.c: which way an operator goes on a device, decided once per signature and cached.
  *
- * In order: the device's own kernel, by the operator's name or through a primitive (reduce, map, copy), if need be with
- * operands adapted; the decomposition, where the device has kernels for its parts; the native kernel on the
+ * In order: the device's own kernel, by the operator's name or through a primitive (reduce, scan, map, copy), if need
+ * be with operands adapted; the decomposition, where the device has kernels for its parts; the native kernel on the
  * device's memory (mapped) or on copies (staged).
  *
  * The signature is operator, device, and per operand dtype, rank and whether it is a host scalar; shapes have no part in it,
@@ -28,25 +28,41 @@ static struct chxi_route_slot *shared;
 
 /* ---- forced routes: CHX_ROUTE, chx_set_route ----------------------------------------------------------------------- */
 
-enum { FREE, FORCE_KERNEL, FORCE_COMPOSED, FORCE_STAGED, NO_COMPOSED };
-static _Atomic uint8_t forced[CHXI_N_OPS];
+enum { FREE, FORCE_KERNEL, FORCE_COMPOSED, FORCE_MAPPED, FORCE_STAGED, NO_COMPOSED };
+static _Atomic uint8_t forced[CHXI_MAX_OPS];
 static pthread_once_t forced_once = PTHREAD_ONCE_INIT;
 static char bad_route[128]; /* the piece of CHX_ROUTE that was not understood */
+static struct { char op[64]; int route; } later[16]; /* CHX_ROUTE's of operators that no plugin has declared yet */
+static int n_later;
 
-static bool force(const char *op, const char *route)
+/* FREE, ... by name; -1: there is none of the name. */
+static int route_of(const char *route)
 {
-  static const char *const names[] = {NULL, "kernel", "composed", "staged", "no-composed"};
+  static const char *const names[] = {NULL, "kernel", "composed", "mapped", "staged", "no-composed"};
   int f = route ? -1 : FREE;
   for (int i = FORCE_KERNEL; route && i <= NO_COMPOSED; i++)
     if (!strcmp(route, names[i])) f = i;
-  bool all = !strcmp(op, "*"), found = false;
-  for (int i = 0; i < CHXI_N_OPS && f >= 0; i++)
-    if (all || !strcmp(chx_op_at(i)->name, op)) {
-      atomic_store(&forced[i], (uint8_t)f);
-      found = true;
-    }
+  return f;
+}
+
+static bool force(const char *op, const char *route)
+{
+  const chx_op *one = chx_op_find(op);
+  int f = route_of(route);
+  if (f < 0 || (!one && strcmp(op, "*"))) return false;
+  for (int i = 0; i < CHXI_MAX_OPS; i++)
+    if (!one || one->id == i) atomic_store(&forced[i], (uint8_t)f);
   atomic_fetch_add(&chxi_route_epoch, 1);
-  return found;
+  return true;
+}
+
+static bool force_later(const char *op, const char *route)
+{
+  int f = route_of(route);
+  if (f < 0 || !strchr(op, '.') || n_later == (int)(sizeof later / sizeof *later)) return false;
+  snprintf(later[n_later].op, sizeof later[0].op, "%s", op);
+  later[n_later++].route = f;
+  return true;
 }
 
 /* CHX_ROUTE="sort=staged,add=kernel" */
@@ -60,17 +76,24 @@ static void read_environment(void)
     size_t n = strcspn(env, ",");
     char piece[128];
     snprintf(piece, sizeof piece, "%.*s", (int)(n < 120 ? n : 120), env);
-    if (sscanf(piece, "%63[^=]=%31s", op, route) != 2 || !force(op, route))
+    if (sscanf(piece, "%63[^=]=%31s", op, route) != 2 || (!force(op, route) && !force_later(op, route)))
       snprintf(bad_route, sizeof bad_route, "%s", piece);
     env += n + (env[n] == ',');
   }
+}
+
+void chxi_route_learn(const chx_op *op)
+{
+  pthread_once(&forced_once, read_environment);
+  for (int i = 0; i < n_later; i++)
+    if (!strcmp(later[i].op, op->name)) atomic_store(&forced[op->id], (uint8_t)later[i].route);
 }
 
 bool chxi_routes_ready(chx_scope *s)
 {
   pthread_once(&forced_once, read_environment);
   if (!bad_route[0]) return true;
-  chx_scope_fail(s, CHX_EARG, "CHX_ROUTE: '%s' is not understood, want operator=kernel|composed|staged|no-composed", bad_route);
+  chx_scope_fail(s, CHX_EARG, "CHX_ROUTE: '%s' is not understood, want operator=kernel|composed|mapped|staged|no-composed", bad_route);
   return false;
 }
 
@@ -81,7 +104,7 @@ chx_status chx_set_route(chx_scope *s, const char *op, const char *route)
   if (!op || !force(op, route))
     return chx_scope_fail(
         s, CHX_EARG,
-        "set_route: '%s', '%s': want an operator's name or \"*\", and kernel, composed, staged, no-composed or NULL",
+        "set_route: '%s', '%s': want an operator's name or \"*\", and kernel, composed, mapped, staged, no-composed or NULL",
         op ? op : "NULL", route ? route : "NULL");
   return CHX_OK;
 }
@@ -163,8 +186,9 @@ static chxi_route resolve(chxi_device *dev, const chx_op *op, int n_in, const ui
   const char *why = NO_KERNEL, *missing = NULL;
   const chx_op *prim = primitive_of(op);
   int f = atomic_load(&forced[op->id]);
-  bool native = dev == atomic_load(&chxi_native_device);
-  if ((native && f == FORCE_STAGED) || (f == FORCE_COMPOSED && !op->decompose)) f = FREE; /* there is no such way */
+  const chxi_device *native_0 = atomic_load(&chxi_native_device);
+  bool native = native_0 && dev->backend == native_0->backend; /* on native:1, too, nothing falls back */
+  if ((native && (f == FORCE_STAGED || f == FORCE_MAPPED)) || (f == FORCE_COMPOSED && !op->decompose)) f = FREE; /* there is no such way */
   if (reason && size) *reason = 0;
   if (f == FREE || f == FORCE_KERNEL || f == NO_COMPOSED) {
     uint8_t wide[CHX_MAX_OPERANDS];
@@ -204,14 +228,14 @@ static chxi_route resolve(chxi_device *dev, const chx_op *op, int n_in, const ui
     if (!r.k) r.widen = false;
   } else
     why = FORCED;
-  if (!r.k && op->decompose && f != FORCE_STAGED && f != NO_COMPOSED && f != FORCE_KERNEL) {
+  if (!r.k && op->decompose && f != FORCE_STAGED && f != FORCE_MAPPED && f != NO_COMPOSED && f != FORCE_KERNEL) {
     int dtype = CHX_F32;
     for (int i = n_in - 1; i >= 0; i--)
       if (dtypes[i]) dtype = dtypes[i];
     if (native || f == FORCE_COMPOSED || has_parts(dev, op, dtype, &missing)) r.kind = CHX_ROUTE_COMPOSED;
   }
   if (!r.k && r.kind == CHX_ROUTE_NONE && !native && f != FORCE_KERNEL)
-    r.kind = dev->host ? CHX_ROUTE_MAPPED : CHX_ROUTE_STAGED;
+    r.kind = dev->host || (dev->mappable && f != FORCE_STAGED) ? CHX_ROUTE_MAPPED : CHX_ROUTE_STAGED;
   if (!r.k && r.kind == CHX_ROUTE_NONE && op->decompose && native) r.kind = CHX_ROUTE_COMPOSED;
   if (!r.k) r.reason = why;
   if (reason && size) {

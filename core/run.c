@@ -2,6 +2,7 @@
  * run.c: one kernel run on a device: operands as the kernel asks for them, queues in order, failures as sentences.
  */
 #include "plugins.h"
+#include <stdio.h>
 
 enum outcome { DONE, FAILED, DECLINED };
 
@@ -98,18 +99,25 @@ static bool adapt(chxi_call *c, const chxi_route *r)
   return true;
 }
 
-/* f16 and bf16 operands and outputs as f32. */
-static bool widen(chxi_call *c)
+static int widened(int dtype) { return dtype == CHX_F16 || dtype == CHX_BF16 ? CHX_F32 : dtype; }
+
+/* f16 and bf16 operands as f32. */
+static bool widen_operands(chxi_call *c)
 {
   for (int i = 0; i < c->n_in; i++) {
     const chx_array *a = c->in[i];
-    if (!a || (a->dtype != CHX_F16 && a->dtype != CHX_BF16)) continue;
+    if (!a || widened(a->dtype) == a->dtype) continue;
     if (!(c->in[i] = chx_cast(c->s, a, CHX_F32))) return false;
   }
-  for (int o = 0; o < c->n_out; o++) {
-    int d = c->out[o].dtype == CHX_F16 || c->out[o].dtype == CHX_BF16 ? CHX_F32 : c->out[o].dtype;
-    if (!(c->y[o] = chxi_array_new(c->s, c->dev, d, c->out[o].ndim, c->out[o].shape))) return false;
-  }
+  return true;
+}
+
+/* And outputs. */
+static bool widen(chxi_call *c)
+{
+  if (!widen_operands(c)) return false;
+  for (int o = 0; o < c->n_out; o++)
+    if (!(c->y[o] = chxi_array_new(c->s, c->dev, widened(c->out[o].dtype), c->out[o].ndim, c->out[o].shape))) return false;
   return true;
 }
 
@@ -128,7 +136,9 @@ static bool outputs(chxi_call *c, const chxi_route *r)
     bool use = y && !(r->flags & CHX_K_CONTIGUOUS && !(y->t.flags & CHX_T_CONTIGUOUS));
     for (int i = 0; use && i < c->n_in && i < 8; i++)
       if (c->in[i] && c->in[i]->buf == y->buf && !(r->k->alias_ok >> (i * 8 + o) & 1)) use = false;
-    if (use && (!chxi_on_device(c->s, y->buf) || !chxi_buffer_good(c->s, y->buf))) return false;
+    /* What is written as a whole may be stale or lost; what is written in part may not. */
+    bool whole = use && y->t.flags & CHX_T_CONTIGUOUS && (uint64_t)chx_nbytes(y) == y->buf->asked;
+    if (use && !whole && (!chxi_on_device(c->s, y->buf) || !chxi_buffer_good(c->s, y->buf))) return false;
     c->y[o] = use ? y : chxi_array_new(c->s, c->dev, c->out[o].dtype, c->out[o].ndim, c->out[o].shape);
     if (!c->y[o]) return false;
   }
@@ -163,6 +173,13 @@ static bool after(chxi_call *c, chxi_stream *q)
   return !chxi_sync_always || chxi_stream_wait(c->s, q);
 }
 
+/* A kernel that was compiled to know more of an attribute than we do finds 0 there. */
+static void extend(void *attr, uint32_t size, uint32_t known)
+{
+  if (known > CHXI_ATTR_MAX) known = CHXI_ATTR_MAX;
+  if (known > size) memset((char *)attr + size, 0, known - size);
+}
+
 /* The one-instruction program of an elementwise operator. */
 static void one_step(const chx_op *op, chx_map_attr *p)
 {
@@ -185,12 +202,12 @@ static enum outcome fail(chxi_call *c, chx_status st)
   return FAILED;
 }
 
-static enum outcome run(chxi_call *c, const chxi_route *r)
+static enum outcome launch(chxi_call *c, const chxi_route *r)
 {
   const chx_kernel *k = r->k;
   chxi_device *dev = c->dev;
   chxi_stream *q = NULL;
-  chx_map_attr program;
+  union { chx_map_attr attr; unsigned char room[CHXI_ATTR_MAX]; } program;
   struct scratch mem = {c->s, dev, NULL, NULL};
   if (chxi_unlikely(!dev->host) && (!chxi_stream_of(c->s, dev, &q) || !before(c, q))) return FAILED;
   chx_call call = {.size = sizeof call,
@@ -204,9 +221,11 @@ static enum outcome run(chxi_call *c, const chxi_route *r)
                    .attr = c->attr,
                    .host_state = &mem};
   if (chxi_unlikely(r->by_map)) {
-    one_step(c->op, &program);
+    one_step(c->op, &program.attr);
+    extend(&program, sizeof program.attr, r->attr_size);
     call.attr = &program;
-  }
+  } else if (chxi_unlikely(r->attr_size > c->op->attr_size) && c->attr)
+    extend(c->attr, c->op->attr_size, r->attr_size);
   if (chxi_unlikely(CHX_HAS(k, chx_kernel, accepts)) && k->accepts(k->self, &call)) return DECLINED;
   struct chxi_plan *plan = NULL;
   chxi_buffer *work = NULL;
@@ -235,14 +254,30 @@ static enum outcome run(chxi_call *c, const chxi_route *r)
   return after(c, q) ? DONE : FAILED;
 }
 
+static enum outcome run(chxi_call *c, const chxi_route *r)
+{
+  chxi_buffer *used[CHXI_KERNEL_IN + CHXI_MAX_OUT];
+  int n = 0;
+  if (chxi_likely(!c->dev->mappable)) return launch(c, r);
+  for (int i = 0; i < c->n_in; i++)
+    if (c->in[i] && c->in[i]->buf) used[n++] = c->in[i]->buf;
+  for (int o = 0; o < c->n_out; o++) used[n++] = c->y[o]->buf;
+  if (!chxi_pin(c->s, used, n)) return FAILED;
+  enum outcome o = launch(c, r);
+  chxi_unpin(used, n);
+  return o;
+}
+
 static enum outcome adapted(chxi_call *c, const chxi_route *r)
 {
   const chx_array *keep[CHXI_KERNEL_IN];
   chx_scope *s = c->s;
+  chxi_device *home = s->dev;
   int mode = s->grad_mode;
-  uint64_t t0 = chxi_now_ns();
+  uint64_t t0 = chxi_now_ns(), t1 = t0, t2 = t0; /* around the kernel */
   memcpy(keep, c->in, (size_t)c->n_in * sizeof *keep);
   s->grad_mode = CHX_GRAD_OFF;
+  s->dev = c->dev; /* where scalars are cast */
   enum outcome o = FAILED;
   if (r->widen ? widen(c) : outputs(c, r)) {
     arrange(c);
@@ -250,18 +285,49 @@ static enum outcome adapted(chxi_call *c, const chxi_route *r)
     if (c->op->id == CHXI_OP_copy && r->flags & CHX_K_CONTIGUOUS && c->in[0]->buf &&
         !(c->t_in[0].flags & CHX_T_CONTIGUOUS))
       o = DECLINED;
-    else if (adapt(c, r) && (o = run(c, r)) == DONE && r->widen && !narrow(c))
-      o = FAILED;
+    else if (adapt(c, r)) {
+      t1 = chxi_now_ns();
+      o = run(c, r);
+      t2 = chxi_now_ns();
+      if (o == DONE && r->widen && !narrow(c)) o = FAILED;
+    }
   }
   bool changed = r->widen;
   for (int i = 0; i < c->n_in; i++) changed |= c->in[i] != keep[i];
   memcpy(c->in, keep, (size_t)c->n_in * sizeof *keep);
   s->grad_mode = mode;
+  s->dev = home;
   if (o == DONE && changed) c->route = CHX_ROUTE_ADAPTED;
-  if (o == DONE && changed)
+  if (o == DONE && changed) {
     chxi_ledger_add(c->dev, c->op, CHX_ROUTE_ADAPTED, 0, chxi_now_ns() - t0,
                     r->widen ? "its kernel takes f32" : "its kernel takes dense operands on the device");
+    chxi_ledger_kernel(c->dev, c->op, CHX_ROUTE_ADAPTED, t2 - t1);
+  }
   return o;
+}
+
+/* By parts, which a kernel that takes f32 has declined: in f32 as well, and rounded once. */
+static bool composed_wide(chxi_call *c, const char *reason)
+{
+  const chx_array *keep[CHXI_KERNEL_IN];
+  int dtypes[CHXI_MAX_OUT];
+  chx_scope *s = c->s;
+  chxi_device *home = s->dev;
+  int mode = s->grad_mode;
+  memcpy(keep, c->in, (size_t)c->n_in * sizeof *keep);
+  for (int o = 0; o < c->n_out; o++) {
+    dtypes[o] = c->out[o].dtype;
+    c->out[o].dtype = widened(dtypes[o]);
+  }
+  s->grad_mode = CHX_GRAD_OFF;
+  s->dev = c->dev;
+  bool done = widen_operands(c) && chxi_run_composed(c, true, reason);
+  for (int o = 0; o < c->n_out; o++) c->out[o].dtype = dtypes[o];
+  done = done && narrow(c);
+  memcpy(c->in, keep, (size_t)c->n_in * sizeof *keep);
+  s->grad_mode = mode;
+  s->dev = home;
+  return done;
 }
 
 /* Whether the kernel takes the operands as they are. */
@@ -274,7 +340,7 @@ static inline bool as_they_are(const chxi_call *c, const chxi_route *r)
   return true;
 }
 
-bool chxi_run_kernel(chxi_call *c, const chxi_route *first)
+static bool run_routed(chxi_call *c, const chxi_route *first)
 {
   if (chxi_unlikely(c->n_in > CHXI_KERNEL_IN))
     return chxi_bad(c, CHX_EARG, "%d operands were given, want at most %d", c->n_in, CHXI_KERNEL_IN);
@@ -291,10 +357,12 @@ bool chxi_run_kernel(chxi_call *c, const chxi_route *first)
       o = adapted(c, &r);
     if (chxi_likely(o == DONE)) break;
     if (o == FAILED) return false;
+    const bool wide = r.widen;
     r = chxi_route_next(c, r.k);
     r.reason = "its kernel declined the operands";
+    if (r.kind == CHX_ROUTE_COMPOSED && wide) return composed_wide(c, r.reason);
     if (r.kind == CHX_ROUTE_COMPOSED) return chxi_run_composed(c, true, r.reason);
-    if (r.kind == CHX_ROUTE_STAGED || r.kind == CHX_ROUTE_MAPPED) return chxi_run_staged(c, r.reason);
+    if (r.kind == CHX_ROUTE_STAGED || r.kind == CHX_ROUTE_MAPPED) return chxi_run_staged(c, r.kind, r.reason);
     if (r.kind == CHX_ROUTE_NONE)
       return chxi_bad(c, CHX_EUNSUPPORTED, "the kernel on %s declined these operands, and there is no other way",
                       c->dev->spec);
@@ -302,4 +370,17 @@ bool chxi_run_kernel(chxi_call *c, const chxi_route *first)
   for (int o = 0; o < c->n_out; o++)
     if (c->y[o] == c->given[o]) atomic_fetch_add_explicit(&c->y[o]->buf->version, 1, memory_order_relaxed);
   return true;
+}
+
+bool chxi_failed_in(chx_scope *s, const char *what)
+{
+  size_t n = strlen(s->message);
+  bool said = strstr(s->message, what) || strstr(s->message, "(reported late"); /* and then by others */
+  if (!said) snprintf(s->message + n, sizeof s->message - n, " (in %s)", what);
+  return false;
+}
+
+bool chxi_run_kernel(chxi_call *c, const chxi_route *first)
+{
+  return chxi_likely(run_routed(c, first)) || chxi_failed_in(c->s, c->op->name);
 }

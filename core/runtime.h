@@ -58,7 +58,7 @@ typedef struct chxi_backend {
   int first_device, n_devices; /* in chxi_devices */
 } chxi_backend;
 
-typedef struct chxi_ledger_cell { atomic_ullong calls, bytes, ns; } chxi_ledger_cell;
+typedef struct chxi_ledger_cell { atomic_ullong calls, bytes, ns, kernel_ns; } chxi_ledger_cell;
 
 struct chxi_device {
   char spec[32];
@@ -70,15 +70,17 @@ struct chxi_device {
   bool host;      /* CHX_D_HOST_IS_DEVICE: kernels and the host share pointers */
   bool queued;    /* has queues: work is asynchronous */
   bool whole;     /* the allocator never splits */
+  bool mappable;  /* its memory can be opened to the host without a copy */
+  bool exact;     /* nor rounds or keeps: what is free goes back to the backend, whose own pool it is */
   pthread_mutex_t lock;        /* of the allocator's shared level and of idle streams */
   chxi_buffer *shared[CHXI_BINS];
   struct chxi_segment *segments;
   atomic_llong used, used_peak;
   atomic_ullong reserved, limit, allocations, backend_allocations;
   chxi_stream *idle, *dead;    /* to be used again; failed, whose buffers still name them */
-  chxi_ledger_cell *ledger;    /* [CHXI_N_OPS][8]: by route */
-  _Atomic(const char *) reasons[CHXI_N_OPS];
-  const chx_kernel ***kernels; /* [CHXI_N_OPS]: its kernels for each operator, ended by NULL; NULL: none */
+  chxi_ledger_cell *ledger;    /* [CHXI_MAX_OPS][8]: by route */
+  _Atomic(const char *) reasons[CHXI_MAX_OPS];
+  const chx_kernel ***kernels; /* [CHXI_MAX_OPS]: its kernels for each operator, ended by NULL; NULL: none */
 };
 
 extern chxi_device *chxi_devices[CHXI_MAX_DEVICES];
@@ -125,7 +127,15 @@ extern int chxi_sync_always;                                     /* CHX_SYNC=1 *
 bool chxi_on_device(chx_scope *s, chxi_buffer *b); /* makes the device's bytes valid */
 bool chxi_upload(chx_scope *s, chxi_buffer *b, uint64_t offset, const void *src, uint64_t bytes);
 bool chxi_download(chx_scope *s, chxi_buffer *b, uint64_t offset, void *dst, uint64_t bytes);
-chx_array *chxi_shadow_view(chx_scope *s, const chx_array *a); /* a on native:0, over its buffer's shadow */
+/* a on native:0, over its buffer's shadow: the device's memory itself where that can be mapped and `copied` is false. The
+ * buffer is lent until chxi_shadow_done: no other thread gives it back to the device before. */
+chx_array *chxi_shadow_view(chx_scope *s, const chx_array *a, bool copied);
+void chxi_shadow_done(const chx_array *a);
+/* Buffers of a mappable device that a call is about to use there: made valid, and not mapped by any thread until unpinned. */
+bool chxi_pin(chx_scope *s, chxi_buffer *const *b, int n);
+void chxi_unpin(chxi_buffer *const *b, int n);
+void chxi_unmap(chxi_buffer *b); /* of a buffer that nobody uses any more */
+chx_buffer *chxi_segment_raw(const chxi_buffer *b); /* alloc.c: what the backend gave for b's segment */
 chx_array *chxi_dense(chx_scope *s, const chx_array *a);       /* a itself if dense, else a copy; not recorded */
 
 /* ---- routes (route.c), the ledger (ledger.c) ------------------------------------------------------------------------------ */
@@ -145,6 +155,10 @@ chxi_route chxi_route_next(chxi_call *c,
 bool chxi_routes_ready(chx_scope *s); /* reads the environment once; false: CHX_ROUTE is wrong, the error is in s */
 extern atomic_uint chxi_route_epoch;
 void chxi_ledger_add(chxi_device *dev, const chx_op *op, int route, uint64_t bytes, uint64_t ns, const char *reason);
+/* Of the time that chxi_ledger_add is told, what the kernel took that did the work. */
+void chxi_ledger_kernel(chxi_device *dev, const chx_op *op, int route, uint64_t ns);
+/* Whether it has no call yet: the one that is warned of. */
+bool chxi_ledger_is_first(const chxi_device *dev, const chx_op *op, int route);
 uint64_t chxi_now_ns(void);
 
 /* The dtype that messages about c name. */
@@ -153,9 +167,20 @@ static inline int chxi_call_dtype(const chxi_call *c)
   return c->n_in && c->in[0] ? c->in[0]->dtype : c->out[0].dtype;
 }
 bool chxi_run_kernel(chxi_call *c, const chxi_route *r); /* run.c */
-bool chxi_run_staged(chxi_call *c, const char *reason);  /* fallback.c */
+/* What fails in memory, copies and queues does not know for whom: adds an operator's or function's name to the error. false. */
+bool chxi_failed_in(chx_scope *s, const char *what);
+bool chxi_run_staged(chxi_call *c, int route, const char *reason); /* fallback.c: CHX_ROUTE_MAPPED or CHX_ROUTE_STAGED */
 bool chxi_fill_staged(chx_scope *s, chx_array *y, const chx_array *a); /* likewise: y = a in place, through the host */
 bool chxi_run_composed(chxi_call *c, bool count, const char *reason);
+
+/* ---- operators that plugins declare (op_custom.c, op_declare.c); the lock of loading is held --------------------------------- */
+
+chx_status chxi_op_declare(void *ctx, const chx_op_decl *d); /* chx_op_host's; ctx: the backend that is being opened */
+void chxi_ops_enter(chxi_backend *b);  /* b was opened: what it declared joins the table */
+void chxi_ops_forget(chxi_backend *b); /* it was not */
+void chxi_op_publish(const chx_op *op); /* op.c: the next id is op's; from now on it is found by its name */
+void chxi_device_learn(const chx_op *op); /* device.c: kernels of the devices that are there already */
+void chxi_route_learn(const chx_op *op); /* route.c: what CHX_ROUTE said of it */
 
 /* ---- plans (plan.c) --------------------------------------------------------------------------------------------------------- */
 

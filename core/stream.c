@@ -155,7 +155,8 @@ bool chxi_buffer_good(chx_scope *s, const chxi_buffer *b) { return good(s, uses_
 /* Orders q (NULL: the host) after point `u`. */
 static bool order(chx_scope *s, chxi_stream *q, struct chxi_use u)
 {
-  if (!u.q || u.q == q || u.point <= u.q->good || u.q->failed) return true;
+  if (!u.q || u.q == q || u.point <= u.q->good) return true;
+  if (u.q->failed) return sync_to(u.q, u.point), true; /* its error is known; what it still does must end, too */
   const chx_device_ops *o = u.q->dev->ops;
   chx_status st = CHX_EUNSUPPORTED;
   if (q && q->dev == u.q->dev && CHX_HAS(o, chx_device_ops, queue_wait)) {

@@ -7,13 +7,16 @@
 
 enum { H2D = 0, D2H = 1 };
 
+static bool on_host(chx_scope *s, chxi_buffer *b, bool copied);
+static void done(chxi_buffer *b);
+
 bool chxi_upload(chx_scope *s, chxi_buffer *b, uint64_t offset, const void *src, uint64_t bytes)
 {
   if (b->host) return memcpy(b->host + offset, src, bytes), true;
   chxi_device *dev = b->dev;
   chxi_stream *q;
   if (!chxi_stream_of(s, dev, &q)) return false;
-  if (bytes < b->asked && !chxi_on_device(s, b)) return false; /* the rest is kept */
+  if ((bytes < b->asked || b->mapped) && (!chxi_on_device(s, b) || !chxi_buffer_good(s, b))) return false; /* the rest is kept */
   if (q && !chxi_before_write(s, q, b)) return false;
   chx_status st = dev->ops->copy(dev->dev, chxi_stream_lock(q), b->handle, b->offset + offset, src, 0, bytes, H2D);
   chxi_stream_unlock(q);
@@ -25,10 +28,9 @@ bool chxi_upload(chx_scope *s, chxi_buffer *b, uint64_t offset, const void *src,
   return true;
 }
 
-bool chxi_download(chx_scope *s, chxi_buffer *b, uint64_t offset, void *dst, uint64_t bytes)
+/* From the device's own memory. */
+static bool download(chx_scope *s, chxi_buffer *b, uint64_t offset, void *dst, uint64_t bytes)
 {
-  if (b->host) return memcpy(dst, b->host + offset, bytes), true;
-  if (atomic_load(&b->valid) & CHXI_ON_HOST) return memcpy(dst, b->shadow->host + offset, bytes), true;
   chxi_device *dev = b->dev;
   chxi_stream *q;
   if (!chxi_stream_of(s, dev, &q) || (q && !chxi_before_read(s, q, b))) return false;
@@ -39,14 +41,90 @@ bool chxi_download(chx_scope *s, chxi_buffer *b, uint64_t offset, void *dst, uin
   return chxi_stream_wait(s, q) && chxi_buffer_good(s, b);
 }
 
+bool chxi_download(chx_scope *s, chxi_buffer *b, uint64_t offset, void *dst, uint64_t bytes)
+{
+  if (b->host) return memcpy(dst, b->host + offset, bytes), true;
+  if (!b->dev->mappable && !(atomic_load(&b->valid) & CHXI_ON_HOST)) return download(s, b, offset, dst, bytes);
+  if (b->dev->mappable && atomic_load(&b->valid) & CHXI_ON_DEVICE) {
+    if (!chxi_pin(s, &b, 1)) return false;
+    bool good = download(s, b, offset, dst, bytes);
+    chxi_unpin(&b, 1);
+    return good;
+  }
+  if (!on_host(s, b, true)) return false;
+  memcpy(dst, b->shadow->host + offset, bytes);
+  done(b);
+  return true;
+}
+
 static pthread_mutex_t shadow_locks[8] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
                                          PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};
 CHXI_FORK_GUARD(CHXI_FORK_SHADOWS, shadow_locks, 8)
 
-/* Shadows of buffers that threads share are made and filled under one of these. */
+static pthread_cond_t shadow_returned[8] = {PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER,
+                                            PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER};
+
+/* Shadows of buffers that threads share are made, filled and lent under one of these. */
 static pthread_mutex_t *shadow_lock(const chxi_buffer *b)
 {
   return &shadow_locks[(uintptr_t)b / sizeof *b % 8];
+}
+static pthread_cond_t *shadow_cond(const chxi_buffer *b) { return &shadow_returned[shadow_lock(b) - shadow_locks]; }
+
+/* ---- device memory open to the host; the shadow's lock is held ------------------------------------------------------- */
+
+/* Opens b; false with *why CHX_EUNSUPPORTED where that cannot be, else with the error in s. */
+static bool map(chx_scope *s, chxi_buffer *b, chxi_device *native, chx_status *why)
+{
+  chxi_device *dev = b->dev;
+  chxi_stream *q;
+  void *host = NULL;
+  *why = CHX_EFAILED;
+  if (!chxi_stream_of(s, dev, &q) || (q && !chxi_before_write(s, q, b)) || !chxi_buffer_good(s, b)) return false;
+  chxi_buffer *v = chxi_alloc(sizeof *v);
+  if (!v) return chx_scope_fail(s, CHX_ENOMEM, "out of memory for a buffer's header"), false;
+  chx_buffer raw = {.size = sizeof raw, .handle = b->handle, .bytes = b->bytes};
+  *why = dev->ops->map(dev->dev, chxi_stream_lock(q), b->segment ? chxi_segment_raw(b) : &raw, b->offset, b->asked,
+                       CHX_MAP_READ | CHX_MAP_WRITE, &host);
+  chxi_stream_unlock(q);
+  if (*why) {
+    chxi_free(v, sizeof *v);
+    if (*why != CHX_EUNSUPPORTED && chxi_stream_wait(s, q)) /* else it was the queue that failed, before */
+      chxi_plugin_failed(s, *why, "%s: map of %llu bytes", dev->spec, (unsigned long long)b->asked);
+    return false;
+  }
+  memset(v, 0, sizeof *v);
+  atomic_init(&v->refs, 1);
+  atomic_init(&v->valid, CHXI_ON_DEVICE);
+  v->dev = native;
+  v->host = host;
+  v->handle = host;
+  v->bytes = v->asked = b->asked;
+  if (b->shadow) chxi_buffer_unref(b->shadow);
+  b->shadow = v;
+  b->mapped = true;
+  return true;
+}
+
+/* Gives b's memory back to the device. */
+static chx_status unmap(chxi_buffer *b, chxi_stream *q)
+{
+  chxi_device *dev = b->dev;
+  chx_buffer raw = {.size = sizeof raw, .handle = b->handle, .bytes = b->bytes};
+  chx_status st = dev->ops->unmap(dev->dev, chxi_stream_lock(q), b->segment ? chxi_segment_raw(b) : &raw, b->shadow->host);
+  chxi_stream_unlock(q);
+  chxi_buffer_unref(b->shadow);
+  b->shadow = NULL;
+  b->mapped = false;
+  if (q) chxi_after(q, b, true);
+  return st;
+}
+
+void chxi_unmap(chxi_buffer *b)
+{
+  chxi_stream *q;
+  chxi_stream_of(NULL, b->dev, &q); /* on a lost device there is none, and still the plugin is told */
+  unmap(b, q);
 }
 
 bool chxi_on_device(chx_scope *s, chxi_buffer *b)
@@ -58,7 +136,11 @@ bool chxi_on_device(chx_scope *s, chxi_buffer *b)
   pthread_mutex_lock(shadow_lock(b));
   chx_status st = CHX_OK;
   bool ordered = true;
-  if (!(atomic_load(&b->valid) & CHXI_ON_DEVICE)) {
+  while (b->mapped && b->lent) pthread_cond_wait(shadow_cond(b), shadow_lock(b));
+  if (b->mapped) {
+    st = unmap(b, q);
+    atomic_store(&b->valid, CHXI_ON_DEVICE);
+  } else if (!(atomic_load(&b->valid) & CHXI_ON_DEVICE)) {
     uint64_t t0 = chxi_now_ns();
     ordered = !q || chxi_before_write(s, q, b);
     if (ordered) {
@@ -72,33 +154,80 @@ bool chxi_on_device(chx_scope *s, chxi_buffer *b)
     }
   }
   pthread_mutex_unlock(shadow_lock(b));
-  if (st) chxi_plugin_failed(s, st, "%s: copy of %llu bytes from the host", dev->spec, (unsigned long long)b->asked);
+  if (st) chxi_plugin_failed(s, st, "%s: %llu bytes from the host", dev->spec, (unsigned long long)b->asked);
   return ordered && !st;
 }
 
-static bool on_host(chx_scope *s, chxi_buffer *b)
+/* Makes the shadow's bytes valid and lends it; chxi_shadow_done ends that. */
+static bool on_host(chx_scope *s, chxi_buffer *b, bool copied)
 {
-  if (atomic_load_explicit(&b->valid, memory_order_acquire) & CHXI_ON_HOST) return true;
+  const bool may_map = b->dev->mappable;
+  if (!may_map && atomic_load_explicit(&b->valid, memory_order_acquire) & CHXI_ON_HOST) return true;
   chxi_device *native = chxi_native(s);
   if (!native) return false;
   pthread_mutex_lock(shadow_lock(b));
   bool good = true;
+  while (b->pinned) pthread_cond_wait(shadow_cond(b), shadow_lock(b));
   if (!(atomic_load(&b->valid) & CHXI_ON_HOST)) {
-    if (!b->shadow) b->shadow = chxi_buffer_new(s, native, b->asked);
-    good = b->shadow && (!b->asked || chxi_download(s, b, 0, b->shadow->host, b->asked));
-    if (good) atomic_store(&b->valid, CHXI_ON_DEVICE | CHXI_ON_HOST);
+    chx_status why = CHX_EUNSUPPORTED;
+    if (may_map && !copied && b->asked && map(s, b, native, &why)) {
+      atomic_store(&b->valid, CHXI_ON_HOST);
+    } else if (why != CHX_EUNSUPPORTED) {
+      good = false;
+    } else {
+      if (!b->shadow) b->shadow = chxi_buffer_new(s, native, b->asked);
+      good = b->shadow && (!b->asked || download(s, b, 0, b->shadow->host, b->asked));
+      if (good) atomic_store(&b->valid, CHXI_ON_DEVICE | CHXI_ON_HOST);
+    }
   }
+  if (good && may_map) b->lent++;
   pthread_mutex_unlock(shadow_lock(b));
   return good;
 }
 
-chx_array *chxi_shadow_view(chx_scope *s, const chx_array *a)
+/* Waits hold no pin, so that two threads, each with what the other needs, do not wait for ever. */
+bool chxi_pin(chx_scope *s, chxi_buffer *const *b, int n)
 {
-  if (!a->buf || a->buf->dev->host) return chxi_array_view(s, a, a->dtype, a->t.ndim, a->shape, a->strides, 0);
-  if (!on_host(s, a->buf)) return NULL;
-  chx_array *v = chxi_array_view(s, a, a->dtype, a->t.ndim, a->shape, a->strides, 0);
-  if (!v) return NULL;
+  for (;;) {
+    int i = 0;
+    for (int k = 0; k < n; k++)
+      if (!chxi_on_device(s, b[k])) return false;
+    for (; i < n; i++) {
+      pthread_mutex_lock(shadow_lock(b[i]));
+      const bool valid = atomic_load(&b[i]->valid) & CHXI_ON_DEVICE;
+      if (valid) b[i]->pinned++;
+      pthread_mutex_unlock(shadow_lock(b[i]));
+      if (!valid) break;
+    }
+    if (i == n) return true;
+    chxi_unpin(b, i);
+  }
+}
+
+void chxi_unpin(chxi_buffer *const *b, int n)
+{
+  for (int i = 0; i < n; i++) {
+    pthread_mutex_lock(shadow_lock(b[i]));
+    if (!--b[i]->pinned) pthread_cond_broadcast(shadow_cond(b[i]));
+    pthread_mutex_unlock(shadow_lock(b[i]));
+  }
+}
+
+static void done(chxi_buffer *b)
+{
+  if (!b->dev->mappable) return;
+  pthread_mutex_lock(shadow_lock(b));
+  if (!--b->lent) pthread_cond_broadcast(shadow_cond(b));
+  pthread_mutex_unlock(shadow_lock(b));
+}
+
+void chxi_shadow_done(const chx_array *a) { done(a->buf); }
+
+chx_array *chxi_shadow_view(chx_scope *s, const chx_array *a, bool copied)
+{
   chxi_buffer *b = a->buf;
+  chx_array *v = chxi_array_view(s, a, a->dtype, a->t.ndim, a->shape, a->strides, 0);
+  if (!v || !on_host(s, b, copied)) return NULL;
   chxi_buffer_ref(b->shadow);
   v->buf = b->shadow;
   v->t.byte_offset = a->t.byte_offset - b->offset + b->shadow->offset;
@@ -120,6 +249,40 @@ chx_array *chxi_dense(chx_scope *s, const chx_array *a)
   return d;
 }
 
+/* Bytes of one device's buffer into another's by their backend's own copy ("chx.peer/1"). *copied says whether there is one
+ * for the two; false: it failed. The queue that copies is ordered after the source's writer by the host's waiting for that. */
+static bool by_peer(chx_scope *s, chxi_buffer *from, uint64_t from_offset, chxi_buffer *to, uint64_t to_offset, uint64_t bytes,
+                    bool *copied)
+{
+  chxi_device *dev = to->dev;
+  chxi_stream *q;
+  const chx_device_ops *o = dev->ops;
+  const chx_peer_ops *peer = NULL;
+  *copied = false;
+  if (dev->backend == from->dev->backend && CHX_HAS(o, chx_device_ops, extension)) peer = o->extension(dev->dev, "chx.peer/1");
+  if (!peer || !CHX_HAS(peer, chx_peer_ops, copy) || !CHX_HAS(peer, chx_peer_ops, can)) return true;
+  if (!(atomic_load(&from->valid) & CHXI_ON_DEVICE) || peer->can(dev->dev, from->dev->dev)) return true;
+  if (!chxi_stream_of(s, dev, &q)) return false;
+  const bool pin = from->dev->mappable;
+  if (pin && !chxi_pin(s, &from, 1)) return false;
+  bool ordered = (!from->dev->queued || chxi_before_read(s, q, from)) && (!q || chxi_before_write(s, q, to));
+  chx_status st = CHX_OK;
+  if (ordered) {
+    st = peer->copy(dev->dev, chxi_stream_lock(q), to->handle, to->offset + to_offset, from->dev->dev, from->handle,
+                    from->offset + from_offset, bytes);
+    chxi_stream_unlock(q);
+    if (!st && q) chxi_after(q, to, true);
+    if (!st && q) chxi_after(q, from, false);
+  }
+  if (pin) chxi_unpin(&from, 1);
+  if (!ordered || st == CHX_DECLINED || st == CHX_EUNSUPPORTED) return ordered;
+  if (st)
+    return chxi_plugin_failed(s, st, "%s: copy of %llu bytes from %s", dev->spec, (unsigned long long)bytes, from->dev->spec),
+           false;
+  atomic_store(&to->valid, CHXI_ON_DEVICE);
+  return *copied = true;
+}
+
 /* The bytes of `a` from one device into dense array y of another. */
 static bool across(chx_scope *s, const chx_array *a, chx_array *y)
 {
@@ -132,8 +295,13 @@ static bool across(chx_scope *s, const chx_array *a, chx_array *y)
   uint64_t offset = d->t.byte_offset - from->offset;
   if (from->host) return chxi_upload(s, y->buf, y->t.byte_offset - y->buf->offset, from->host + offset, bytes);
   if (y->buf->host) return chxi_download(s, from, offset, y->buf->host + (y->t.byte_offset - y->buf->offset), bytes);
-  return on_host(s, from) &&
-         chxi_upload(s, y->buf, y->t.byte_offset - y->buf->offset, from->shadow->host + offset, bytes);
+  bool copied;
+  if (!by_peer(s, from, offset, y->buf, y->t.byte_offset - y->buf->offset, bytes, &copied)) return false;
+  if (copied) return true;
+  if (!on_host(s, from, false)) return false;
+  copied = chxi_upload(s, y->buf, y->t.byte_offset - y->buf->offset, from->shadow->host + offset, bytes);
+  done(from);
+  return copied;
 }
 
 /* y = a on the scope's device, dense; for the operator to_device. */

@@ -159,6 +159,23 @@ CHECK_FN const char *check_data(const char *name)
   return p;
 }
 
+/* ---- devices ------------------------------------------------------------------------------------------------------- */
+
+/* The devices that a test of the operator table runs on: those of $CHX_TEST_DEVICES ("cuda:0,opencl:1"), else the n of `usual`.
+ * At most 16; *named says which it was: a device that was named must be there. */
+CHECK_FN int check_devices(const char *const *usual, int n, const char *devices[16], bool *named)
+{
+  static char text[1024];
+  const char *list = getenv("CHX_TEST_DEVICES");
+  char *rest = text, *d;
+  int k = 0;
+  snprintf(text, sizeof text, "%s", list ? list : "");
+  while (k < 16 && (d = strtok_r(rest, ", ", &rest))) devices[k++] = d;
+  *named = k > 0;
+  for (; !*named && k < n; k++) devices[k] = usual[k];
+  return k;
+}
+
 /* ---- random inputs ------------------------------------------------------------------------------------------------- */
 
 static uint64_t check_state = 0x9e3779b97f4a7c15u;

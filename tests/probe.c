@@ -158,6 +158,9 @@ static const void *extension(chx_dev *dev, const char *name)
 static chx_status plugin_open(const chx_host *h, void **state)
 {
   host = h;
+  const chx_host_kernels *native = h->extension(h->ctx, CHX_HOST_KERNELS);
+  counts.misnamed = h->extension(h->ctx, "chx.host-kernels/9") != NULL || h->extension(h->ctx, NULL) != NULL;
+  for (counts.lent = 0; native && native->kernel((uint32_t)counts.lent); counts.lent++) {}
   *state = &device;
   return CHX_OK;
 }

@@ -9,6 +9,7 @@ typedef struct probe_counts {
   int asked, refused;                            /* exp's accepts */
   int no_scratch;                                /* neg, which wants scratch memory */
   int wrong_rank;                                /* map: operands whose shape is not the output's */
+  int lent, misnamed;                            /* kernels for host memory; extensions given by a wrong name */
 } probe_counts;
 
 #endif

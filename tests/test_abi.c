@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * test_abi.c: the layout of everything that crosses the line between core and plugin: each field's offset and size, and the
  * numbers of codes and dtypes, against the dump in tests/abi/layout.txt. A line of the dump that is no longer true is a
- * broken ABI; what is new must be added to it (run with the argument "dump"), at the end of its struct.
+ * broken ABI; what is new must be added to it (run with the argument "dump"), at the end of its struct. Each frozen
+ * version keeps its own dump, tests/abi/vN/layout.txt, from which today's may differ by what was appended alone.
  */
 #include "check.h"
 #include <chx/plugin.h>
+#include <glob.h>
 
 static char lines[1024][96];
 static int n_lines;
@@ -160,6 +162,72 @@ static void structs(void)
   F(chx_rtc_ops, binary)
   F(chx_rtc_ops, drop)
   line("chx_rtc_ops - size %zu", sizeof(chx_rtc_ops));
+  F(chx_peer_ops, size)
+  F(chx_peer_ops, flags)
+  F(chx_peer_ops, can)
+  F(chx_peer_ops, copy)
+  line("chx_peer_ops - size %zu", sizeof(chx_peer_ops));
+  F(chx_host_kernels, size)
+  F(chx_host_kernels, flags)
+  F(chx_host_kernels, kernel)
+  line("chx_host_kernels - size %zu", sizeof(chx_host_kernels));
+  F(chx_op_operand, name)
+  F(chx_op_operand, dtypes)
+  F(chx_op_operand, flags)
+  line("chx_op_operand - size %zu", sizeof(chx_op_operand));
+  F(chx_op_field, name)
+  F(chx_op_field, doc)
+  F(chx_op_field, type)
+  F(chx_op_field, offset)
+  F(chx_op_field, def)
+  line("chx_op_field - size %zu", sizeof(chx_op_field));
+  F(chx_op_result, dtype)
+  F(chx_op_result, ndim)
+  F(chx_op_result, shape)
+  line("chx_op_result - size %zu", sizeof(chx_op_result));
+  F(chx_op_bind, from)
+  F(chx_op_bind, to)
+  F(chx_op_bind, bytes)
+  F(chx_op_bind, reserved)
+  line("chx_op_bind - size %zu", sizeof(chx_op_bind));
+  F(chx_op_step, op)
+  F(chx_op_step, attr)
+  F(chx_op_step, in)
+  F(chx_op_step, bind)
+  F(chx_op_step, n_in)
+  F(chx_op_step, n_bind)
+  line("chx_op_step - size %zu", sizeof(chx_op_step));
+  F(chx_op_body, size)
+  F(chx_op_body, flags)
+  F(chx_op_body, step)
+  F(chx_op_body, constants)
+  F(chx_op_body, result)
+  F(chx_op_body, n_steps)
+  F(chx_op_body, n_constants)
+  line("chx_op_body - size %zu", sizeof(chx_op_body));
+  F(chx_op_decl, size)
+  F(chx_op_decl, version)
+  F(chx_op_decl, name)
+  F(chx_op_decl, doc)
+  F(chx_op_decl, in)
+  F(chx_op_decl, out)
+  F(chx_op_decl, n_in)
+  F(chx_op_decl, n_out)
+  F(chx_op_decl, n_fields)
+  F(chx_op_decl, attr_size)
+  F(chx_op_decl, field)
+  F(chx_op_decl, dtypes)
+  F(chx_op_decl, shape)
+  F(chx_op_decl, flags)
+  F(chx_op_decl, infer)
+  F(chx_op_decl, self)
+  F(chx_op_decl, body)
+  F(chx_op_decl, grad)
+  line("chx_op_decl - size %zu", sizeof(chx_op_decl));
+  F(chx_op_host, size)
+  F(chx_op_host, flags)
+  F(chx_op_host, declare)
+  line("chx_op_host - size %zu", sizeof(chx_op_host));
 }
 
 /* Attributes by their own schema: a kernel reads them by these offsets. */
@@ -189,6 +257,120 @@ static bool is_there(const char *l)
   return false;
 }
 
+/* ---- a dump, taken apart ---------------------------------------------------------------------------------------------- */
+
+enum { FIELD = 1, SIZE, ATTRIBUTE, NUMBER };
+typedef struct entry {
+  int kind;
+  char of[64], name[64]; /* struct or operator and its field; "code" or "dtype" and its ID */
+  size_t at, size;       /* NUMBER: at is the number */
+} entry;
+
+static entry parse(const char *l)
+{
+  static const size_t sizes[] = {[CHX_ATTR_INTS] = sizeof(chx_ints), [CHX_ATTR_PROGRAM] = sizeof(chx_program)};
+  entry e = {0};
+  int attr_type;
+  if (sscanf(l, "attr %63s %63s %zu type %d", e.of, e.name, &e.at, &attr_type) == 4) {
+    e.kind = ATTRIBUTE;
+    e.size = attr_type >= CHX_ATTR_INTS && attr_type <= CHX_ATTR_PROGRAM ? sizes[attr_type] : 8;
+  } else if (sscanf(l, "%63s - size %zu", e.of, &e.size) == 2)
+    e.kind = SIZE;
+  else if (sscanf(l, "code %63s %zu", e.name, &e.at) == 2 || sscanf(l, "dtype %63s %zu", e.name, &e.at) == 2) {
+    e.kind = NUMBER;
+    sscanf(l, "%63s", e.of);
+  } else if (sscanf(l, "%63s %63s %zu %zu", e.of, e.name, &e.at, &e.size) == 4)
+    e.kind = FIELD;
+  return e;
+}
+
+/* Structs whose arrays cross the line: they never grow. */
+static bool is_frozen(const char *name)
+{
+  static const char *const frozen[] = {"chx_tensor", "chx_region_node", "chx_arg", "chx_op_operand", "chx_op_field", "chx_op_result", "chx_op_bind",
+                                       "chx_op_step"};
+  for (int i = 0; i < (int)(sizeof frozen / sizeof *frozen); i++)
+    if (!strcmp(name, frozen[i])) return true;
+  return false;
+}
+
+static int read_dump(const char *path, char (*text)[96], int most)
+{
+  FILE *f = fopen(path, "r");
+  int n = 0;
+  if (!ok(f != NULL, "%s is there", path)) return 0;
+  while (n < most && fgets(text[n], sizeof *text, f)) text[n][strcspn(text[n], "\n")] = 0, n++;
+  fclose(f);
+  return n;
+}
+
+/* The listed fields of a struct fill it: none is missing in this file, and there is no padding that a field could take. */
+static void no_holes(void)
+{
+  size_t end = 0;
+  for (int i = 0; i < n_lines; i++) {
+    entry e = parse(lines[i]);
+    if (e.kind == SIZE) {
+      ok(e.size == end, "%s: its listed fields end at its end, %zu", e.of, e.size);
+      end = 0;
+    } else if (e.kind == FIELD) {
+      if (e.at != end) ok(false, "%s %s is at %zu, want it right after the field before it, at %zu", e.of, e.name, e.at, end);
+      end = e.at + e.size;
+    }
+  }
+}
+
+/* ---- against a frozen version ------------------------------------------------------------------------------------------- */
+
+/* Why line l of today is not allowed after `old`, n lines; NULL: it is, or was there. */
+static const char *trespass(const char *l, const char (*old)[96], int n)
+{
+  entry now = parse(l);
+  for (int i = 0; i < n; i++) {
+    if (!strcmp(old[i], l)) return NULL;
+    entry was = parse(old[i]);
+    if (was.kind != now.kind && !(was.kind == SIZE && now.kind == FIELD)) continue;
+    if (strcmp(was.of, now.of)) continue;
+    if (now.kind == SIZE && now.size < was.size) return "the struct has shrunk";
+    if (now.kind == SIZE && now.size > was.size && is_frozen(now.of)) return "the struct is frozen and has grown";
+    if (now.kind == FIELD && was.kind == SIZE && now.at < was.size) return "the field is not at the struct's end";
+    if (now.kind == ATTRIBUTE && now.at < was.at + was.size) return "the attribute is not at the struct's end";
+    if (now.kind == NUMBER && now.at == was.at) return "the number was another's";
+  }
+  return NULL;
+}
+
+static void since(const char *path)
+{
+  static char old[1024][96];
+  int n = read_dump(path, old, 1024), bad = 0;
+  for (int i = 0; i < n; i++)
+    if (parse(old[i]).kind != SIZE && !is_there(old[i])) {
+      note("no longer true: %s", old[i]);
+      bad++;
+    }
+  for (int i = 0; i < n_lines; i++) {
+    const char *why = trespass(lines[i], (const char (*)[96])old, n);
+    if (!why) continue;
+    note("%s: %s", lines[i], why);
+    bad++;
+  }
+  ok(n > 300 && !bad, "%d lines of %s: %d no longer hold, or were changed in another way than by appending", n, path, bad);
+}
+
+/* The judge itself: each of these lines is refused after the one before it. */
+static void judge(void)
+{
+  static const char old[][96] = {"chx_call size 0 4", "chx_call - size 96", "chx_tensor - size 88", "attr conv pad 144 type 5", "code EARG 2"};
+  static const char *const bad[] = {"chx_call more 92 4", "chx_call - size 88", "chx_tensor - size 96", "attr conv more 272 type 1", "code EMORE 2"};
+  static const char *const good[] = {"chx_call more 96 8", "chx_call - size 104", "chx_tensor - size 88", "attr conv more 280 type 1", "code EMORE 99"};
+  for (int i = 0; i < 5; i++) {
+    const char *why = trespass(bad[i], old, 5);
+    ok(why != NULL, "refused: %s: %s", bad[i], why ? why : "");
+    ok(!trespass(good[i], old, 5), "allowed: %s", good[i]);
+  }
+}
+
 int main(int argc, char **argv)
 {
   structs();
@@ -198,24 +380,33 @@ int main(int argc, char **argv)
     for (int i = 0; i < n_lines; i++) puts(lines[i]);
     return 0;
   }
-  char path[4096], text[128];
-  snprintf(path, sizeof path, "%s/tests/abi/layout.txt", getenv("CHX_SRCDIR") ? getenv("CHX_SRCDIR") : ".");
-  FILE *f = fopen(path, "r");
-  int frozen = 0, broken = 0, named = 0;
-  ok(f != NULL, "%s is there", path);
-  while (f && fgets(text, sizeof text, f)) {
-    text[strcspn(text, "\n")] = 0;
-    frozen++;
-    if (is_there(text)) continue;
-    if (strstr(text, " size ")) { /* a struct may have grown */
-      named++;
-      continue;
+  static char text[1024][96];
+  char path[4096];
+  const char *dir = getenv("CHX_SRCDIR") ? getenv("CHX_SRCDIR") : ".";
+  snprintf(path, sizeof path, "%s/tests/abi/layout.txt", dir);
+  const int n = read_dump(path, text, 1024);
+  int gone = 0, missing = 0;
+  for (int i = 0; i < n; i++)
+    if (!is_there(text[i])) {
+      note("no longer true: %s", text[i]);
+      gone++;
     }
-    note("no longer true: %s", text);
-    broken++;
+  for (int i = 0; i < n_lines; i++) {
+    int k = 0;
+    while (k < n && strcmp(lines[i], text[k])) k++;
+    if (k < n) continue;
+    note("to be added: %s", lines[i]);
+    missing++;
   }
-  if (f) fclose(f);
-  is_int(broken, 0, "of %d frozen offsets and numbers (%d structs have grown)", frozen, named);
-  ok(frozen > 300 && n_lines >= frozen, "%d lines are frozen, %d are there", frozen, n_lines);
+  is_int(gone, 0, "of %d listed offsets and numbers all are true", n);
+  is_int(missing, 0, "of %d offsets and numbers all are listed", n_lines);
+  ok(n_lines < 1024, "%d lines, there is room for 1024", n_lines);
+  no_holes();
+  judge();
+  glob_t versions;
+  snprintf(path, sizeof path, "%s/tests/abi/v*/layout.txt", dir);
+  if (ok(!glob(path, 0, NULL, &versions), "there are frozen versions"))
+    for (size_t i = 0; i < versions.gl_pathc; i++) since(versions.gl_pathv[i]);
+  globfree(&versions);
   return done_testing();
 }

@@ -61,6 +61,40 @@ static double network(const char *device, int policy, double *g, char *message)
   return l;
 }
 
+/* Of the time, the part of the kernel that did the work is known, but for compositions. */
+static void in_the_kernel(void)
+{
+  chx_ledger_row rows[512];
+  int n = chx_ledger(rows, 512), bad = 0, known = 0;
+  for (int i = 0; i < n && i < 512; i++) {
+    bad += rows[i].kernel_ns > rows[i].ns || (rows[i].route == CHX_ROUTE_COMPOSED && rows[i].kernel_ns);
+    known += rows[i].route == CHX_ROUTE_STAGED && rows[i].kernel_ns > 0;
+  }
+  ok(!bad && known > 0, "the kernel's part of the time: known of %d staged operators, more than all of it of %d rows", known, bad);
+}
+
+static void log_warnings(void *ctx, int level, const char *message)
+{
+  *(int *)ctx += level == 1 && strstr(message, "falls back") != NULL;
+}
+
+static void warned_once(void)
+{
+  int warnings = 0;
+  chx_scope *s = chx_scope_begin(DEVICE);
+  chx_array *x = chx_ones(s, CHX_F32, 1, (int64_t[]){4});
+  chx_set_log(log_warnings, &warnings, 1);
+  chx_scope_set_fallback(s, CHX_FALLBACK_WARN);
+  chx_ledger_reset();
+  for (int i = 0; i < 3; i++) chx_tanh(s, x);
+  ok(warnings == 1, "three calls of tanh: %d warnings, want 1", warnings);
+  chx_ledger_reset();
+  chx_tanh(s, x);
+  ok(warnings == 2, "after a reset of the ledger one more: %d, want 2", warnings);
+  chx_set_log(NULL, NULL, 0);
+  chx_scope_end(s);
+}
+
 static void agreement(void)
 {
   char message[512];
@@ -74,6 +108,7 @@ static void agreement(void)
   uint64_t bytes, n = calls("tanh", CHX_ROUTE_STAGED, &bytes);
   ok(n == 1 && bytes > 0, "the ledger has tanh's call and its %llu bytes", (unsigned long long)bytes);
   ok(calls("linear", CHX_ROUTE_COMPOSED, NULL) == 1, "linear's composition");
+  in_the_kernel();
   ok(calls("mul", CHX_ROUTE_STAGED, NULL) == 0, "and no staged call of mul, which has a kernel");
   network(DEVICE, CHX_FALLBACK_DENY, &g_sample, message);
   ok(strstr(message, "denied") && strstr(message, DEVICE) && strstr(message, "f32"), "deny: %s", message);
@@ -143,6 +178,43 @@ static void views(void)
   chx_scope_end(s);
 }
 
+static void count_message(void *ctx, int level, const char *message)
+{
+  (void)level;
+  *(int *)ctx += strstr(message, "copy falls back") != NULL;
+}
+
+/* No kernel of the device writes into part of an array: that goes through the host, too, and the policy is heard. */
+static void parts(void)
+{
+  chx_scope *s = chx_scope_begin(DEVICE);
+  chx_array *x = chx_zeros(s, CHX_F32, 2, (int64_t[]){2, 3}), *y = chx_from_shape(s, CHX_F32, 2, (int64_t[]){3, 2}, (double[]){1, 2, 3, 4, 5, 6});
+  int n = 0;
+  chx_ledger_reset();
+  chx_set_log(count_message, &n, 1);
+  chx_scope_set_fallback(s, CHX_FALLBACK_WARN);
+  chx_copy_into(s, chx_transpose(s, x, 0, NULL), y);
+  chx_copy_into(s, chx_transpose(s, x, 0, NULL), y);
+  chx_set_log(NULL, NULL, -1);
+  is_int(n, 1, "warn: the first copy into a transposed array is logged");
+  ok(rel_err(x, (double[]){1, 3, 5, 2, 4, 6}) == 0, "its elements are where they belong");
+  chx_scope_set_fallback(s, CHX_FALLBACK_DENY);
+  chx_copy_into(s, chx_transpose(s, x, 0, NULL), y);
+  ok(chx_scope_error(s) == CHX_EUNSUPPORTED && strstr(chx_scope_message(s), DEVICE), "deny: %s", chx_scope_message(s));
+  chx_scope_end(s);
+}
+
+/* A scalar is cast where the operands are, whatever the scope's device is. */
+static void scalar_elsewhere(void)
+{
+  chx_scope *s = chx_scope_begin("native:0");
+  chx_array *x = chx_to(s, chx_from(s, CHX_BF16, 3, (double[]){1, 2, 3}), DEVICE);
+  chx_array *y = chx_mul(s, x, chx_real(s, 0.5));
+  is_str(chx_device(y), DEVICE, "bf16 through f32: the result is on the operand's device");
+  ok(y && rel_err(y, (double[]){0.5, 1, 1.5}) == 0, "and right %s", chx_scope_message(s));
+  chx_scope_end(s);
+}
+
 int main(void)
 {
   chx_scope *s = chx_scope_begin(DEVICE);
@@ -155,8 +227,11 @@ int main(void)
   }
   routes();
   agreement();
+  warned_once();
   forced();
   stays_on_host();
   views();
+  parts();
+  scalar_elsewhere();
   return done_testing();
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * test_grad.c: the gradient of every differentiable operator of the table against differences, of first and second order,
- * in f64; and its value at kinks.
+ * in f64; and its value at kinks. On native, or on the devices of CHX_TEST_DEVICES.
  *
  * An operator joins by its entry in the table alone: without a row here it gets [2,3] operands between -2 and 2 (integers
  * for indices and labels) and default attributes. It needs a row where these are not in its domain, and fails here until
@@ -8,14 +8,14 @@
  */
 #include "check.h"
 
-#define DEVICE (getenv("CHX_TEST_DEVICE") ? getenv("CHX_TEST_DEVICE") : "native")
+static const char *device;
 #define MOST_IN 5
 
 typedef struct operand {
   int ndim; /* -1: absent */
   int64_t shape[5];
   double low, high; /* both 0: -2 to 2 */
-  char kind;        /* 0 float, 'I' i64 from low to high, 'B' bool */
+  char kind;        /* 0 float, 'I' i64 from low to high, 'B' bool, 'Z' float with a 0 in every third place */
 } operand;
 
 typedef struct row {
@@ -40,6 +40,15 @@ ATTR(axis_0, reduce, a->axes = CHX_INTS(0);)
 ATTR(axes_m1_0, reduce, a->axes = CHX_INTS(-1, 0); a->keepdims = 1;)
 ATTR(kind_prod, reduce, a->kind = CHX_REDUCE_PROD; a->axes = CHX_INTS(1);)
 ATTR(kind_mean, reduce, a->kind = CHX_REDUCE_MEAN;)
+ATTR(scan_1, scan, a->axes = CHX_INTS(1);)
+ATTR(scan_back_0, scan, a->axes = CHX_INTS(0); a->reverse = 1;)
+ATTR(scan_before, scan, a->axes = CHX_INTS(-1); a->exclusive = 1;)
+ATTR(scan_after, scan, a->axes = CHX_INTS(1); a->exclusive = 1; a->reverse = 1;)
+ATTR(scan_prod, scan, a->axes = CHX_INTS(1); a->kind = CHX_SCAN_PROD;)
+ATTR(scan_min, scan, a->kind = CHX_SCAN_MIN;)
+ATTR(sort_down_0, sort, a->axis = 0; a->descending = 1;)
+ATTR(topk_2, topk, a->k = 2;)
+ATTR(topk_least_0, topk, a->k = 2; a->axis = 0; a->largest = 0;)
 ATTR(to_3x2, reshape, a->shape = CHX_INTS(3, -1);)
 ATTR(axes_201, transpose, a->axes = CHX_INTS(2, 0, 1);)
 ATTR(to_4x2x3, broadcast_to, a->shape = CHX_INTS(4, 2, 3);)
@@ -81,6 +90,7 @@ static void program(void *p) /* where(x < y, x, tanh(x * y)) */
 #define F(low, high, ...) {sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), {__VA_ARGS__}, low, high, 0}
 #define I(low, high, ...) {sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), {__VA_ARGS__}, low, high, 'I'}
 #define A(...) F(0, 0, __VA_ARGS__) /* any */
+#define Z(...) {sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), {__VA_ARGS__}, 0, 0, 'Z'}
 #define ABSENT {.ndim = -1}
 static const row rows[] = {
   {"sqrt", "", NULL, 1, {F(0.5, 2, 2, 3)}},
@@ -115,6 +125,29 @@ static const row rows[] = {
   {"logsumexp", "all", NULL, 1, {A(3, 2)}},
   {"reduce", "prod", kind_prod, 1, {A(2, 3)}},
   {"reduce", "mean", kind_mean, 1, {A(2, 3)}},
+  {"cumsum", "flattened", NULL, 1, {A(2, 3)}},
+  {"cumsum", "axis 1", scan_1, 1, {A(2, 3, 2)}},
+  {"cumsum", "reverse", scan_back_0, 1, {A(3, 2)}},
+  {"cumsum", "exclusive", scan_before, 1, {A(2, 3)}},
+  {"cumsum", "exclusive, reverse", scan_after, 1, {A(2, 3)}},
+  {"cumprod", "flattened", NULL, 1, {A(2, 3)}},
+  {"cumprod", "axis 1", scan_1, 1, {A(2, 6, 2)}},
+  {"cumprod", "zeros", scan_1, 1, {Z(2, 5)}},
+  {"cumprod", "zeros, reverse", scan_back_0, 1, {Z(4, 2)}},
+  {"cumprod", "zeros, exclusive", scan_before, 1, {Z(2, 5)}},
+  {"cumprod", "zeros, exclusive, reverse", scan_after, 1, {Z(2, 4)}},
+  {"cumprod", "one element", scan_1, 1, {A(3, 1)}},
+  {"cumprod", "one element, exclusive", scan_before, 1, {A(3, 1)}},
+  {"cummax", "axis 1", scan_1, 1, {A(2, 4, 2)}},
+  {"cummax", "reverse", scan_back_0, 1, {A(5, 2)}},
+  {"cummin", "flattened", NULL, 1, {A(2, 3)}},
+  {"cummin", "reverse", scan_back_0, 1, {A(5, 2)}},
+  {"scan", "product", scan_prod, 1, {A(2, 3)}},
+  {"scan", "smallest", scan_min, 1, {A(2, 3)}},
+  {"sort", "", NULL, 1, {A(2, 5)}},
+  {"sort", "descending, axis 0", sort_down_0, 1, {A(4, 2)}},
+  {"topk", "largest", topk_2, 1, {A(2, 5)}},
+  {"topk", "smallest, axis 0", topk_least_0, 1, {A(4, 2)}},
   {"reshape", "", to_3x2, 1, {A(2, 3)}},
   {"transpose", "", axes_201, 1, {A(2, 3, 2)}},
   {"broadcast_to", "", to_4x2x3, 1, {A(2, 1)}},
@@ -195,6 +228,7 @@ static chx_array *sample(chx_scope *s, const operand *x)
   for (int i = 0; i < x->ndim; i++) n *= x->shape[i];
   for (int64_t i = 0; i < n; i++) {
     if (x->kind == 'B') v[i] = check_bits() >> 63;
+    else if (x->kind == 'Z' && i % 3 == 1) v[i] = 0;
     else if (x->kind == 'I') v[i] = floor(check_uniform(x->low, x->high + 1));
     else
       do v[i] = check_uniform(low, high);
@@ -209,7 +243,7 @@ static void check_row(const chx_op *op, const row *r)
   static _Alignas(16) char attr[65536];
   call c = {.op = op, .n = r->n};
   const chx_array *xs[MOST_IN];
-  chx_scope *s = chx_scope_begin(DEVICE);
+  chx_scope *s = chx_scope_begin(device);
   if (r->attr) r->attr(c.attr = attr);
   for (int i = 0; i < r->n; i++)
     if (r->x[i].ndim >= 0) {
@@ -286,6 +320,11 @@ static const struct kink {
   {"amin", 1, 4, {{1, 3, 1, 1}}, {{1 / 3., 0, 1 / 3., 1 / 3.}}},
   {"prod", 1, 4, {{2, 0, 3, 1}}, {{0, 6, 0, 0}}},
   {"prod", 1, 3, {{0, 0, 3}}, {{0, 0, 0}}},
+  {"cumprod", 1, 4, {{2, 0, 3, 1}}, {{1, 14, 0, 0}}},
+  {"cumprod", 1, 3, {{0, 0, 3}}, {{1, 0, 0}}},
+  {"cummax", 1, 4, {{1, 3, 3, 2}}, {{1, 3, 0, 0}}},
+  {"cummin", 1, 4, {{3, 1, 1, 2}}, {{1, 3, 0, 0}}},
+  {"cummax", 1, 3, {{1, NAN, 3}}, {{1, 2, 0}}},
   {"logsumexp", 1, 3, {{1, 1, -INFINITY}}, {{0.5, 0.5, 0}}},
 };
 
@@ -293,7 +332,7 @@ static void check_kinks(void)
 {
   for (size_t k = 0; k < sizeof kinks / sizeof *kinks; k++) {
     const struct kink *q = &kinks[k];
-    chx_scope *s = chx_scope_begin(DEVICE);
+    chx_scope *s = chx_scope_begin(device);
     chx_array *x[3], *g[3] = {NULL}, *y = NULL;
     for (int i = 0; i < q->n; i++) chx_require_grad(s, x[i] = chx_from(s, CHX_F64, q->length, q->x[i]));
     chx_apply(s, chx_op_find(q->op), (const chx_array *const *)x, q->n, NULL, &y, 1);
@@ -309,8 +348,19 @@ static void check_kinks(void)
 
 int main(void)
 {
-  check_seed(4);
-  check_all();
-  check_kinks();
+  static const char *const usual[] = {"native:0"};
+  const char *devices[16];
+  bool named;
+  const int n = check_devices(usual, 1, devices, &named);
+  for (int d = 0; d < n; d++) {
+    device = devices[d];
+    chx_scope *s = chx_scope_begin(device);
+    const bool there = ok(!chx_scope_error(s), "on %s %s", device, chx_scope_message(s));
+    chx_scope_end(s);
+    if (!there) continue;
+    check_seed(4);
+    check_all();
+    check_kinks();
+  }
   return done_testing();
 }

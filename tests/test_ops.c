@@ -3,6 +3,7 @@
  * their form is described.
  *
  *   test_ops [OPERATOR [DEVICE]]      all; a failing case is shown element by element
+ *   CHX_TEST_DEVICES=cuda:0 test_ops  on these devices alone
  *
  * Each case runs with its operands dense, in Fortran order, reversed along every axis (negative strides) and as every
  * other element of a larger array. An operator of the table that has no case fails by its name.
@@ -12,8 +13,8 @@
 enum { MOST_IN = 8, MOST_OUT = 3, LAYOUTS = 4, MOST_OPS = 256 };
 static const char *const layout_names[LAYOUTS] = {"dense", "Fortran order", "negative steps", "steps of 2"};
 static const char *const files[] = {"ops_elementwise.npz", "ops_basic.npz", "ops_heavy.npz"};
-static const char *const devices[] = {"native:0", "ref:0", "sim:0", "sample:0"};
-enum { FILES = sizeof files / sizeof *files, DEVICES = sizeof devices / sizeof *devices };
+static const char *const usual[] = {"native:0", "ref:0", "sim:0", "sample:0", "dnnl:0", "opencl:0"};
+enum { FILES = sizeof files / sizeof *files, DEVICES = 16, USUAL = sizeof usual / sizeof *usual };
 
 typedef struct values { /* an operand or an expected result */
   int dtype, stored, ndim; /* stored: the dtype of data; 0: a weak scalar, 'B', 'I' or 'F' in weak; -1: absent */
@@ -332,12 +333,16 @@ int main(int argc, char **argv)
     blobs[f] = load(files[f], "data");
   }
   if (!ok(chx_op_count() <= MOST_OPS, "%d operators", chx_op_count())) return done_testing();
-  for (int d = 0; d < DEVICES; d++) {
+  const char *devices[DEVICES];
+  bool named;
+  const int n_devices = check_devices(usual, USUAL, devices, &named);
+  for (int d = 0; d < n_devices; d++) {
     if (argc > 2 && strcmp(argv[2], devices[d])) continue;
     chx_scope *s = chx_scope_begin(devices[d]);
     const bool there = !chx_scope_error(s);
-    if (!there && d == 0) ok(false, "native:0: %s", chx_scope_message(s));
+    if (!there && (named || d == 0)) ok(false, "%s: %s", devices[d], chx_scope_message(s));
     chx_scope_end(s);
+    if (!there && (named || d == 0)) continue;
     if (!there) {
       char reason[64];
       snprintf(reason, sizeof reason, "%s: no device", devices[d]);

@@ -1,11 +1,58 @@
 /* SPDX-License-Identifier: MIT
- * test_plugin.c: the rarer parts of the ABI, through the plugin of probe.c: plans, workspace, accepts, scratch, map's operands.
+ * test_plugin.c: the rarer parts of the ABI, through the plugin of probe.c: plans, workspace, accepts, scratch, map's operands;
+ * and a plugin that is linked into the program.
  */
 #include "check.h"
 #include <chx/plugin.h>
 #include <dlfcn.h>
 #include <unistd.h>
 #include "probe.h"
+
+/* The probe's descriptor under another name, as a program that has the plugin linked in would have it. */
+static void linked_in(chx_scope *s, const chx_plugin *probe)
+{
+  static chx_plugin own, broken, nameless;
+  own = broken = nameless = *probe;
+  own.name = "linked";
+  broken.name = "broken";
+  broken.device_open = NULL;
+  nameless.name = "not a name";
+  ok(chx_add_plugin(s, NULL) == CHX_EARG && strstr(chx_scope_message(s), "want"), "none: %s", chx_scope_message(s));
+  chx_scope_clear(s);
+  ok(chx_add_plugin(s, &broken) == CHX_EDEVICE && strstr(chx_scope_message(s), "device_open"), "incomplete: %s",
+     chx_scope_message(s));
+  chx_scope_clear(s);
+  ok(chx_add_plugin(s, &nameless) == CHX_EDEVICE, "a bad name: %s", chx_scope_message(s));
+  chx_scope_clear(s);
+  ok(chx_add_plugin(s, &own) == CHX_OK, "added: %s", chx_scope_message(s));
+  ok(chx_add_plugin(s, &own) == CHX_OK, "twice is once: %s", chx_scope_message(s));
+  own.name = "probe";
+  ok(chx_add_plugin(s, &own) == CHX_EDEVICE && strstr(chx_scope_message(s), "already"), "a name that is taken: %s",
+     chx_scope_message(s));
+  chx_scope_clear(s);
+  own.name = "linked";
+  chx_scope_set_device(s, "linked:0");
+  chx_array *x = chx_from(s, CHX_F32, 2, (double[]){1, 2});
+  is_str(chx_device(x), "linked:0", "an array on it");
+  ok(rel_err(chx_neg(s, x), (double[]){-1, -2}) == 0, "and an operator: %s", chx_scope_message(s));
+  chx_backend_state b = {0};
+  int found = 0;
+  for (int i = 0; i < chx_backend_count(); i++)
+    if (!chx_backend_at(i, &b) && !strcmp(b.name, "linked")) found += b.n_devices == 1;
+  is_int(found, 1, "it is listed once, with its device");
+  chx_scope_set_device(s, "native:0");
+}
+
+/* x * x - 1.015625 where x * x needs more than the eight digits of bf16. */
+static void declined_wide(chx_scope *s)
+{
+  const double x = 1.0078125, want = x * x - 1.015625;
+  const chx_array *in[2] = {chx_from(s, CHX_BF16, 1, &x), chx_from(s, CHX_BF16, 1, (double[]){1.015625})};
+  const chx_program program = {.n = 2, .step = {{.op = "mul"}, {.op = "sub", .x = 2, .y = 1}}};
+  chx_array *y = chx_map(s, in, 2, &program);
+  is_int(chx_dtype(y), CHX_BF16, "what a kernel in f32 declined is bf16 in the end %s", chx_scope_message(s));
+  ok(y && rel_err(y, &want) < 1e-2, "but composed in f32: %g, want %g", y ? chx_item(s, y) : 0, want);
+}
 
 int main(void)
 {
@@ -20,6 +67,7 @@ int main(void)
   chx_entry_fn entry = lib ? (chx_entry_fn)dlsym(lib, CHX_ENTRY) : NULL;
   if (!ok(entry != NULL, "the same library")) return done_testing();
   const probe_counts *n = entry()->device_ops(NULL)->extension(NULL, "x.probe/1");
+  ok(n->lent > 50 && !n->misnamed, "the core lends native's kernels, %d, and nothing by another name", n->lent);
   chx_scope_set_device(s, "probe:0");
   chx_array *x = chx_from_shape(s, CHX_F32, 2, (int64_t[]){2, 2}, (double[]){0, 1, 2, 3});
 
@@ -46,7 +94,9 @@ int main(void)
   ok(rel_err(chx_add(s, x, chx_real(s, 2)), (double[]){2, 3, 4, 5}) == 0, "a kernel that declines in run");
   chx_add(s, x, chx_from(s, CHX_F32, 2, (double[]){1, 2}));
   is_int(n->wrong_rank, 0, "map's operands have the output's shape, scalars and broadcasts included");
+  declined_wide(s);
   ok(!chx_scope_error(s), "no error: %s", chx_scope_message(s));
+  linked_in(s, entry());
   chx_scope_end(s);
   return done_testing();
 }

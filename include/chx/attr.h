@@ -15,8 +15,8 @@
  *   chx_conv_attr p = CHX_ATTR(conv);
  *   p.stride = CHX_INTS(2, 2);
  *
- * Fields are only ever appended, and an appended field's default is 0, so that a struct from an older header means
- * what it meant.
+ * Fields are only ever appended, and an appended field's default is 0, which no check changes, so that a struct from an
+ * older header means what it meant, and a kernel that was compiled with one is sent what it knows.
  */
 #ifndef CHX_ATTR_H
 #define CHX_ATTR_H
@@ -26,6 +26,9 @@
 #define CHX_MAX_RANK 16
 #endif
 #define CHX_MAP_STEPS 32
+
+/* The types of fields, in schemas. */
+enum { CHX_ATTR_I64 = 1, CHX_ATTR_F64, CHX_ATTR_BOOL, CHX_ATTR_DTYPE, CHX_ATTR_INTS, CHX_ATTR_PROGRAM };
 
 /* Axes, shapes, strides: n values, the rest unused. */
 typedef struct chx_ints {
@@ -67,6 +70,9 @@ enum { CHX_CHANNELS_FIRST = 0 /* [N, C, ...] */, CHX_CHANNELS_LAST = 1 /* [N, ..
 /* What reduce computes; `kind` of its attribute. */
 enum { CHX_REDUCE_SUM = 1, CHX_REDUCE_PROD, CHX_REDUCE_MAX, CHX_REDUCE_MIN, CHX_REDUCE_ALL, CHX_REDUCE_ANY,
        CHX_REDUCE_MEAN };
+
+/* What scan computes; `kind` of its attribute. */
+enum { CHX_SCAN_SUM = 1, CHX_SCAN_PROD, CHX_SCAN_MAX, CHX_SCAN_MIN };
 
 #define CHX_ATTRS_cast(F) \
   F(DTYPE, dtype, 0, "the result's dtype; required")
@@ -148,11 +154,24 @@ enum { CHX_REDUCE_SUM = 1, CHX_REDUCE_PROD, CHX_REDUCE_MAX, CHX_REDUCE_MIN, CHX_
   F(I64, ignore_label, -1, "elements with this label add nothing") \
   F(BOOL, normalize, 1, "divide by the count of labels not ignored (at least 1), else by the batch size")
 
+#define CHX_ATTRS_scan(F) \
+  F(INTS, axes, 0, "the one axis to scan, negative from the end; none: the flattened array") \
+  F(DTYPE, dtype, 0, "the result's dtype, in which it is accumulated; 0: as NumPy") \
+  F(BOOL, reverse, 0, "from the axis' end to its start") \
+  F(BOOL, exclusive, 0, "of sums and products: of the elements before each, without itself")
+#define CHX_ATTRS_sort(F) \
+  F(I64, axis, -1, "the axis, negative from the end") \
+  F(BOOL, descending, 0, "the largest first")
+#define CHX_ATTRS_topk(F) \
+  F(I64, k, 1, "how many, 0 to the axis' length") \
+  F(I64, axis, -1, "the axis, negative from the end") \
+  F(BOOL, largest, 1, "the largest, largest first; 0: the smallest, smallest first")
+
 /* Every attribute struct, by the name of its operator or of the kind of operators that share it. */
 #define CHX_ATTR_LIST(A) \
   A(cast) A(map) A(reduce) A(arg_reduce) A(reshape) A(transpose) A(broadcast_to) A(slice) A(axis) A(axes) A(pad) \
   A(full) A(arange) A(random) A(conv) A(pool) A(softmax) A(leaky_relu) A(gelu) A(dropout) A(batch_norm) \
-  A(layer_norm) A(softmax_cross_entropy)
+  A(layer_norm) A(softmax_cross_entropy) A(scan) A(sort) A(topk)
 
 typedef int64_t chx_attr_I64, chx_attr_BOOL, chx_attr_DTYPE;
 typedef double chx_attr_F64;

@@ -100,7 +100,8 @@ enum { CHX_GRAD_OFF = 0, CHX_GRAD_ON = 1 };
 int chx_scope_set_grad(chx_scope *s, int mode);
 
 /* Fallback policy of the scope, see docs/architecture.md; the default is $CHX_FALLBACK (allow, warn or deny), else allow.
- * DENY makes a mapped or staged route an error that names operator, dtype and device. Returns the policy before. */
+ * WARN logs the first call of an operator that takes a mapped or staged route on a device, since the start or the ledger's
+ * last reset. DENY makes such a route an error that names operator, dtype and device. Returns the policy before. */
 enum { CHX_FALLBACK_ALLOW = 0, CHX_FALLBACK_WARN = 1, CHX_FALLBACK_DENY = 2 };
 int chx_scope_set_fallback(chx_scope *s, int policy);
 
@@ -108,6 +109,11 @@ int chx_scope_set_fallback(chx_scope *s, int policy);
 
 /* chx_load_plugin: load a plugin from a file; its backend's name is the plugin's own. */
 chx_status chx_load_plugin(chx_scope *s, const char *path);
+/* chx_add_plugin: register a plugin that is linked into the program, as chx_load_plugin does with a file's. p (see
+ * chx/plugin.h) and all it points to must last as long as the process. Adding the same one again does nothing.
+ * Errors   CHX_EARG p is NULL, CHX_EDEVICE it lacks something, its name is taken, it does not open or has no device. */
+struct chx_plugin;
+chx_status chx_add_plugin(chx_scope *s, const struct chx_plugin *p);
 
 typedef struct chx_backend_state { /* what is known of one backend; strings live as long as the process */
   const char *name;                /* "native" */
@@ -133,17 +139,19 @@ chx_status chx_device_at(int i, int j, chx_device_state *out);
 /* Wait for all that this thread queued on the scope's device, and report what it says late. */
 chx_status chx_sync(chx_scope *s);
 
-/* Force an operator's route on every device, as $CHX_ROUTE does: op's name and "kernel", "composed", "staged" or NULL for
- * the free choice; "no-composed" excludes composition. op "*": all operators. */
+/* Force an operator's route on every device, as $CHX_ROUTE does: op's name and "kernel", "composed", "mapped",
+ * "staged" or NULL for the free choice; "no-composed" excludes composition. op "*": all operators. */
 chx_status chx_set_route(chx_scope *s, const char *op, const char *route);
 
-/* The ledger of routes other than kernel and view, per device and operator, since the start or the last reset. */
+/* The ledger of routes other than kernel and view, per device and operator, since the start or the last reset. The time of a
+ * composed operator includes that of its parts, which have rows of their own where they did not run as kernels, either. */
 typedef struct chx_ledger_row {
   char device[32];
   const char *op;
   int route;          /* CHX_ROUTE_* */
   uint64_t calls, bytes /* moved between device and host */, ns;
   const char *reason; /* why not the kernel */
+  uint64_t kernel_ns; /* of ns: in the kernel that did the work, native's or the device's own; of composition 0 */
 } chx_ledger_row;
 int chx_ledger(chx_ledger_row *rows, int max_rows); /* returns how many there are */
 void chx_ledger_reset(void);
@@ -250,6 +258,24 @@ chx_array *chx_logsumexp(chx_scope *s, const chx_array *x, int n_axes, const int
 /* i64 index of the first largest or smallest (a NaN wins) along an axis; n_axes 0: of the flattened array. */
 chx_array *chx_argmax(chx_scope *s, const chx_array *x, int n_axes, const int *axes, int keepdims);
 chx_array *chx_argmin(chx_scope *s, const chx_array *x, int n_axes, const int *axes, int keepdims);
+
+/* ---- scans and order ------------------------------------------------------------------------------------------
+ * chx_cumsum, ...: along one axis, each element's result is over those up to it. The result has x's shape; its dtype is x's,
+ * of integer sums and products i64 or u64. f16 and bf16 are accumulated in f32, each result rounded. NaN stays. The
+ * gradient of a running extreme goes to the element it is, the first of equal ones. */
+chx_array *chx_cumsum(chx_scope *s, const chx_array *x, int axis);
+chx_array *chx_cumprod(chx_scope *s, const chx_array *x, int axis);
+chx_array *chx_cummax(chx_scope *s, const chx_array *x, int axis);
+chx_array *chx_cummin(chx_scope *s, const chx_array *x, int axis);
+/* With all options: p->kind is CHX_SCAN_SUM, ...; no axis: x flattened; from the end; without the element itself; a dtype. */
+chx_array *chx_scan(chx_scope *s, const chx_array *x, const chx_scan_attr *p);
+/* chx_sort, chx_argsort: along one axis, the elements in order, or their i64 indices. NaN counts as the greatest: last, and
+ * first if descending. Stable both ways: equal elements keep their order. CHX_EARG: no such axis. */
+chx_array *chx_sort(chx_scope *s, const chx_array *x, int axis, int descending);
+chx_array *chx_argsort(chx_scope *s, const chx_array *x, int axis, int descending);
+/* The first k of x sorted so along an axis, the largest or the smallest; *indices (may be NULL) gets their indices, i64.
+ * CHX_EARG: not 0 <= k <= the axis' length. */
+chx_array *chx_topk(chx_scope *s, const chx_array *x, int64_t k, int axis, int largest, chx_array **indices);
 
 /* ---- movement. Those marked v give views where strides can say it -------------------------------------------- */
 chx_array *chx_reshape(chx_scope *s, const chx_array *x, int ndim, const int64_t *shape);      /* v; one -1 allowed */

@@ -21,12 +21,10 @@ typedef struct chx_scope chx_scope;
 typedef struct chx_array chx_array;
 typedef struct chx_op chx_op;
 
-enum { CHX_ATTR_I64 = 1, CHX_ATTR_F64, CHX_ATTR_BOOL, CHX_ATTR_DTYPE, CHX_ATTR_INTS, CHX_ATTR_PROGRAM };
-
 /* One field of an attribute struct. The default of INTS and PROGRAM is an empty list. */
 typedef struct chx_op_attr {
   const char *name, *doc;
-  int type;        /* CHX_ATTR_I64, ... */
+  int type;        /* CHX_ATTR_I64, ... of attr.h */
   uint32_t offset; /* bytes from the start of the struct */
   double def;
 } chx_op_attr;
@@ -70,6 +68,30 @@ const chx_op_attr *chx_op_attr_at(const chx_op *op, int i);
  */
 chx_status chx_apply(chx_scope *s, const chx_op *op, const chx_array *const *in, int n_in, const void *attr,
                      chx_array **out, int n_out);
+
+/* chx_set_observer: have fn told of every operator call, those that operators make inside of them too, before it runs (done is
+ * 0, out NULL) and after (done is 1; -1, out NULL: it failed). A call with bad operands is not told of: when it is, operands
+ * are promoted, and the attribute is complete and normalized; chx_apply with them is the same call. Before, an operand that
+ * an output is written into still has its old value.
+ * NULL: nobody is told, which is the default and costs a call one branch.
+ *
+ * fn may be called from any thread. It may use chx in scope s, which does not record meanwhile, and is not told of those
+ * calls; what it makes there ends with its call unless kept. An error that it leaves in s becomes the call's.
+ * Calls under way in other threads may still be told to an observer just after it was replaced. */
+typedef struct chx_observation {
+  uint32_t size;      /* the library's sizeof: a field beyond it is not there */
+  int done, depth;    /* depth: how many operators this call is inside of */
+  const chx_op *op;
+  const void *attr;   /* chx_op_attr_size bytes; NULL if it has none */
+  const chx_array *const *in;
+  int n_in;           /* NULL entries: optional operands that are not given */
+  chx_array *const *out;
+  int n_out;
+  const char *device; /* "cuda:1" */
+  int route;          /* CHX_ROUTE_*, once done */
+} chx_observation;
+typedef void (*chx_observer)(void *ctx, chx_scope *s, const chx_observation *o);
+void chx_set_observer(chx_observer fn, void *ctx);
 
 /* The route that an operator takes on a device for operands of one dtype: what `chx ops` prints. */
 enum { CHX_ROUTE_NONE, CHX_ROUTE_VIEW, CHX_ROUTE_KERNEL, CHX_ROUTE_ADAPTED, CHX_ROUTE_COMPOSED, CHX_ROUTE_MAPPED,

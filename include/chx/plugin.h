@@ -18,7 +18,8 @@
  *   - Outputs are allocated, and dense unless the user gave one. No output overlaps an input, except exactly, element
  *     upon element, where alias_ok says so.
  *   - An operator of chx/elementwise.def is looked for by its own name, then as the one-instruction program of "map";
- *     sum, prod, mean, amax, amin, all and any by name, then as "reduce", whose attribute's kind says which.
+ *     sum, prod, mean, amax, amin, all and any by name, then as "reduce", whose attribute's kind says which;
+ *     cumsum, cumprod, cummax and cummin likewise as "scan", which is always given one axis.
  *
  * Rules. (R1) Every growable struct starts with `size`, the writer's sizeof; fields are only ever appended; a
  * reader touches a field only if CHX_HAS says so and never rejects a struct for its size. (R2) Zero/NULL in an
@@ -71,6 +72,7 @@ enum { CHX_T_HOST_SCALAR = 1 /* 0-d, in imm, data is NULL */, CHX_T_READONLY = 2
 typedef struct chx_buffer { uint32_t size, flags; void *handle; void *host_ptr; uint64_t bytes; } chx_buffer;
 enum { CHX_B_DEVICE = 1, CHX_B_PINNED = 2, CHX_B_SHARED = 4 /* host_ptr valid between map/unmap or always */,
        CHX_B_COHERENT = 8 /* host_ptr always valid once the queue point is reached: map is free */ };
+enum { CHX_MAP_READ = 1, CHX_MAP_WRITE = 2 }; /* `access` of map and import_host; 0 means both */
 
 /* ---- kernels: identified by name@version, never by an ordinal -------------------------------------------- */
 struct chx_call { /* one op application; metadata is valid during the call, buffers until `point` passes */
@@ -112,7 +114,8 @@ typedef struct chx_device_info {
   uint64_t dtypes, mem_total, mem_free, max_alloc, alignment;
 } chx_device_info;
 enum { CHX_D_HOST_IS_DEVICE = 1 /* plain pointers: native kernels may run in place */, CHX_D_MAPPABLE = 2,
-       CHX_D_IMPORT_HOST = 4, CHX_D_OWN_POOL = 8, CHX_D_ASYNC = 16 };
+       CHX_D_IMPORT_HOST = 4, CHX_D_OWN_POOL = 8 /* the core asks for each buffer as it is needed, and keeps none */, CHX_D_ASYNC = 16,
+       CHX_D_OPAQUE = 32 /* a handle is no address: the core never adds to one; so it is where memory can be mapped */ };
 typedef struct chx_device_ops { /* all thread-safe except that one queue is used by one thread at a time */
   uint32_t size, flags;
   chx_status (*info)(chx_dev *, chx_device_info *); /* caller sets size; plugin fills what fits */
@@ -181,6 +184,82 @@ typedef struct chx_rtc_ops { /* "chx.rtc/1" */
   chx_status (*binary)(chx_dev *, void *mod, void *out, uint64_t *n); /* optional: disk cache */
   void (*drop)(chx_dev *, void *mod);
 } chx_rtc_ops;
+/* ---- optional extension: copies between two devices of one plugin ----------------------------------------- */
+typedef struct chx_peer_ops { /* "chx.peer/1"; without it the core goes through the host */
+  uint32_t size, flags;
+  chx_status (*can)(chx_dev *to, chx_dev *from);           /* CHX_OK: copy works for this pair; else CHX_EUNSUPPORTED */
+  /* Queued on a queue of `to`. The core has ordered it after the source's writer, and keeps the source as it is
+   * until the queue's point is reached. */
+  chx_status (*copy)(chx_dev *to, chx_queue *, void *dst, uint64_t dst_off, chx_dev *from, const void *src,
+                     uint64_t src_off, uint64_t bytes);
+} chx_peer_ops;
+/* ---- service of the core: the kernels for host memory ------------------------------------------------------- */
+#define CHX_HOST_KERNELS "chx.host-kernels/1" /* host->extension(host->ctx, ...), to be asked for in the plugin's `open` */
+/* native's kernels, for a plugin whose device has CHX_D_HOST_IS_DEVICE and no queues: appended to its own list, they
+ * serve what its own do not or decline, without a fallback. They live as long as the process, may be called from any
+ * thread, and do not look at call->dev or call->queue. NULL from extension: native did not load, or it is native that asks. */
+typedef struct chx_host_kernels {
+  uint32_t size, flags;
+  const chx_kernel *(*kernel)(uint32_t index);               /* NULL ends the list */
+} chx_host_kernels;
+/* ---- service of the core: operators of the plugin's own ------------------------------------------------------- */
+#define CHX_OPS "chx.ops/1" /* host->extension(host->ctx, ...), to be used in the plugin's `open` only */
+/* An operator that chx/op.h does not have joins its table once `open` has succeeded: it is found by name, checked, routed and
+ * differentiated as any other, and kernels of its name, any plugin's, serve it. What a declaration points to is static. */
+typedef struct chx_op_operand { /* CHX_FROZEN */
+  const char *name;
+  uint64_t dtypes;                /* what it takes as it is; 0: comes to one dtype with the others that say 0 */
+  uint64_t flags;                 /* 1: may be absent, as may all after it */
+} chx_op_operand;
+typedef struct chx_op_field { /* CHX_FROZEN; of the attribute, a struct that begins with uint32_t size, kind */
+  const char *name, *doc;
+  uint64_t type, offset;          /* CHX_ATTR_* of attr.h */
+  double def;
+} chx_op_field;
+typedef struct chx_op_result { /* CHX_FROZEN */ int64_t dtype, ndim, shape[CHX_MAX_RANK]; } chx_op_result;
+typedef struct chx_op_bind { /* CHX_FROZEN; bytes of the operator's attribute that go into a step's */
+  uint32_t from, to, bytes, reserved; } chx_op_bind;
+/* Values of a body: its operands, which are the operator's inputs (in `grad` then its outputs, then the gradients of these), then
+ * each step's outputs in order; and scalars. */
+#define CHX_V_CONSTANT(i) (0x80000000u | (i))             /* constants[i] */
+#define CHX_V_ATTR(offset) (0xc0000000u | (offset))       /* the I64, F64 or BOOL at that offset of the attribute */
+#define CHX_V_NONE 0xffffffffu                            /* an operand that is absent; a gradient that there is not */
+typedef struct chx_op_step { /* CHX_FROZEN */
+  const char *op;                 /* any operator there is, "map" among them */
+  const void *attr;               /* its attribute, size first; NULL: the defaults */
+  const uint32_t *in;             /* values */
+  const chx_op_bind *bind;
+  uint32_t n_in, n_bind;
+} chx_op_step;
+typedef struct chx_op_body {
+  uint32_t size, flags;
+  const chx_op_step *step;
+  const double *constants;
+  const uint32_t *result;         /* the values that it gives; NULL: the last step's outputs */
+  uint32_t n_steps, n_constants;
+} chx_op_body;
+enum { CHX_SHAPE_FIRST = 0 /* outputs have the first input's shape */, CHX_SHAPE_BROADCAST = 1 /* that of all inputs, to which
+       kernels see these broadcast */ };
+typedef struct chx_op_decl {
+  uint32_t size, version;         /* version: 1 or more, for chx_kernel.min_version */
+  const char *name, *doc;         /* "com.example.snake": lower case, with a dot */
+  const chx_op_operand *in;       /* 1 to 5 */
+  const char *const *out;         /* 1 to 3 */
+  uint32_t n_in, n_out, n_fields, attr_size;
+  const chx_op_field *field;
+  uint64_t dtypes;                /* of the operands that come to one; floats alone: integers become f64 */
+  uint32_t shape, flags;          /* CHX_SHAPE_* */
+  /* Optional: refuses operands or attributes (a code, and its sentence by host->fail), completes the attribute, and changes what
+   * `shape` and the common dtype make of `out`. Metadata only; called from any thread, perhaps twice for one call. */
+  chx_status (*infer)(void *self, const chx_tensor *in, uint32_t n_in, void *attr, chx_op_result *out);
+  void *self;
+  const chx_op_body *body;        /* the operator by others, for devices without a kernel, and its gradient; NULL: none */
+  const chx_op_body *grad;        /* optional: a gradient for each input. Without it a call that is recorded is its body's steps */
+} chx_op_decl;
+typedef struct chx_op_host {
+  uint32_t size, flags;
+  chx_status (*declare)(void *ctx, const chx_op_decl *); /* ctx: host->ctx. An error's sentence is what `open` reports if it returns the code */
+} chx_op_host;
 #ifdef __cplusplus
 }
 #endif

@@ -110,6 +110,23 @@ static inline int64_t nat_walk_next(nat_walk *w)
   return n;
 }
 
+/* t without axes at .. at + n - 1, with room for its shape and strides: what a kernel that works along axes walks over. */
+typedef struct nat_part { chx_tensor t; int64_t shape[CHX_MAX_RANK], strides[CHX_MAX_RANK]; } nat_part;
+static inline const chx_tensor *nat_without(nat_part *p, const chx_tensor *t, int at, int n)
+{
+  p->t = *t;
+  p->t.flags &= ~(uint64_t)CHX_T_CONTIGUOUS;
+  p->t.ndim = 0;
+  for (int k = 0; k < t->ndim; k++) {
+    if (k >= at && k < at + n) continue;
+    p->shape[p->t.ndim] = t->shape[k];
+    p->strides[p->t.ndim++] = t->strides[k];
+  }
+  p->t.shape = p->shape;
+  p->t.strides = p->strides;
+  return &p->t;
+}
+
 /* Whether operand k of the walk is one element throughout, or all one dense run of elements of `size` bytes. */
 static inline int nat_walk_is_scalar(const nat_walk *w, int k)
 {

@@ -126,23 +126,6 @@ static void along_lines(int64_t begin, int64_t end, void *ctx)
 
 /* ---- checks and tables --------------------------------------------------------------------------------------------- */
 
-/* t without axes at .. at + n - 1, with room for its shape and strides. */
-typedef struct part { chx_tensor t; int64_t shape[CHX_MAX_RANK], strides[CHX_MAX_RANK]; } part;
-static const chx_tensor *without(part *p, const chx_tensor *t, int at, int n)
-{
-  p->t = *t;
-  p->t.flags &= ~(uint64_t)CHX_T_CONTIGUOUS;
-  p->t.ndim = 0;
-  for (int k = 0; k < t->ndim; k++) {
-    if (k >= at && k < at + n) continue;
-    p->shape[p->t.ndim] = t->shape[k];
-    p->strides[p->t.ndim++] = t->strides[k];
-  }
-  p->t.shape = p->shape;
-  p->t.strides = p->strides;
-  return &p->t;
-}
-
 static chx_status bad_index(const char *op, int64_t i, int axis, int64_t length)
 {
   return nat_fail(CHX_EARG, "%s: index %lld is out of range for axis %d of length %lld, want %lld to %lld", op, (long long)i, axis,
@@ -220,7 +203,7 @@ static chx_status shared(void *self, const chx_call *call)
   const int64_t length = x->shape[axis], n = nat_count(i), some = nat_count(v);
   job j = {.n = n, .size = nat_size(x), .is_add = is_add};
   int64_t *table = NULL;
-  part a, b;
+  nat_part a, b;
 
   if (some > 0) {
     table = nat_host->scratch(nat_host->ctx, call, (uint64_t)n * 2 * sizeof *table);
@@ -231,7 +214,7 @@ static chx_status shared(void *self, const chx_call *call)
   if (is_add && nat_count(z)) copy(z, x);
   if (some == 0) return CHX_OK;
 
-  const chx_tensor *line = without(&a, z, axis, 1), *taken = without(&b, v, axis, i->ndim);
+  const chx_tensor *line = nat_without(&a, z, axis, 1), *taken = nat_without(&b, v, axis, i->ndim);
   nat_walk_init(&j.w, line->ndim, line->shape, 2, is_add ? (const chx_tensor *[]){line, taken} : (const chx_tensor *[]){taken, line});
   j.to = is_add ? table : table + n;
   j.from = is_add ? table + n : table;
@@ -250,7 +233,7 @@ static chx_status along(void *self, const chx_call *call)
   const chx_tensor *z = is_add ? &call->out[0] : x;
   const int64_t some = nat_count(v), size = nat_size(x);
   job j = {.n = i->shape[axis], .size = size, .length = x->shape[axis], .is_add = is_add};
-  part a, b, c;
+  nat_part a, b, c;
 
   if (some > 0) {
     chx_status e = check(is_add ? "scatter_add_along_axis" : "take_along_axis", i, axis, j.length);
@@ -259,7 +242,7 @@ static chx_status along(void *self, const chx_call *call)
   if (is_add && nat_count(z)) copy(z, x);
   if (some == 0) return CHX_OK;
 
-  const chx_tensor *line = without(&a, z, axis, 1), *taken = without(&b, v, axis, 1), *index = without(&c, i, axis, 1);
+  const chx_tensor *line = nat_without(&a, z, axis, 1), *taken = nat_without(&b, v, axis, 1), *index = nat_without(&c, i, axis, 1);
   nat_walk_init(&j.w, index->ndim, index->shape, 3,
                 is_add ? (const chx_tensor *[]){line, taken, index} : (const chx_tensor *[]){taken, line, index});
   j.to_step = (is_add ? z : v)->strides[axis] * size;

@@ -19,7 +19,8 @@
 #include <chx/plugin.h>
 
 #define NAT_FAMILIES(F) \
-  F(elementwise) F(map) F(copy) F(reduce) F(matmul) F(conv) F(pool) F(index) F(softmax) F(random)
+  F(elementwise) F(map) F(copy) F(reduce) F(matmul) F(conv) F(pool) F(index) F(softmax) F(random) F(scan) \
+  F(sort)
 
 #ifndef CHX_ISA
 #define CHX_ISA plain
@@ -49,6 +50,9 @@
 #if defined __GNUC__
 #pragma GCC visibility push(hidden)
 #endif
+
+/* The kernels of the reference mode (reference.c), tables ended by NULL. */
+extern const chx_kernel *const nat_reference_families[];
 
 /* What the core lends; set once, by open, and never NULL in a kernel. */
 extern const chx_host *nat_host;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * plugin.c: native's descriptor, its one device, and the choice of the instruction set.
+ * plugin.c: native's descriptor, its devices, and the choice of the instruction set.
  *
  * Memory is the process's own, so copy is memcpy and there are no queues: a kernel has finished when run returns.
+ * CHX_NATIVE_DEVICES=4 gives four devices, which are the same but for their names: to the core their arrays are on
+ * different devices, so that programs for several can be tested on any machine.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,12 +13,13 @@
 #include <sys/sysinfo.h>
 #include "native.h"
 
-enum { MAX_KERNELS = 256, ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
+enum { MAX_KERNELS = 256, ALIGNMENT = 64, HUGE_PAGE = 2 << 20, MAX_DEVICES = 32 };
 
 struct chx_dev { char name[64]; };
 
 const chx_host *nat_host;
-static struct chx_dev device;
+static struct chx_dev devices[MAX_DEVICES];
+static uint32_t n_devices;
 static const chx_kernel *kernels[MAX_KERNELS + 1];
 
 /* ---- for the kernels ---------------------------------------------------------------------------------------- */
@@ -200,6 +203,25 @@ static const chx_device_ops ops = {.size = sizeof ops, .info = info, .kernel = k
 
 /* ---- the plugin ----------------------------------------------------------------------------------------------- */
 
+static chx_status count_devices(void)
+{
+  const char *text = secure_getenv("CHX_NATIVE_DEVICES");
+  char *end = NULL;
+  const unsigned long n = text && *text ? strtoul(text, &end, 10) : 1;
+
+  if (end && (*end || *text < '0' || *text > '9' || n < 1 || n > MAX_DEVICES))
+    return nat_fail(CHX_EARG, "native: CHX_NATIVE_DEVICES is \"%s\", want a number of devices, 1 to %d", text,
+                    (int)MAX_DEVICES);
+  n_devices = (uint32_t)n;
+  return CHX_OK;
+}
+
+static int in_reference_mode(void)
+{
+  const char *text = secure_getenv("CHX_REFERENCE");
+  return text && *text && strcmp(text, "0") != 0;
+}
+
 static chx_status plugin_open(const chx_host *host, void **state)
 {
   const level *l = NULL;
@@ -208,29 +230,31 @@ static chx_status plugin_open(const chx_host *host, void **state)
 
   nat_host = host;
   st = choose_level(&l);
+  if (!st) st = count_devices();
   if (st) return st;
-  for (const chx_kernel *const *family = l->families; *family; family++)
+  for (const chx_kernel *const *family = in_reference_mode() ? nat_reference_families : l->families; *family; family++)
     for (const chx_kernel *k = *family; k->op; k++) {
       if (n == MAX_KERNELS) return nat_fail(CHX_EFAILED, "native: more than %d kernels", (int)MAX_KERNELS);
       kernels[n++] = k;
     }
   kernels[n] = NULL;
-  read_cpu_name(device.name, sizeof device.name);
-  *state = &device;
+  read_cpu_name(devices[0].name, sizeof devices[0].name);
+  for (uint32_t i = 1; i < n_devices; i++) devices[i] = devices[0];
+  *state = devices;
   return CHX_OK;
 }
 
 static chx_status device_count(void *state, uint32_t *n)
 {
   (void)state;
-  *n = 1;
+  *n = n_devices;
   return CHX_OK;
 }
 
 static chx_status device_open(void *state, uint32_t i, chx_dev **dev)
 {
-  if (i) return nat_fail(CHX_EDEVICE, "native: device %u was asked for, there is only 0", i);
-  *dev = state;
+  if (i >= n_devices) return nat_fail(CHX_EDEVICE, "native: device %u was asked for, there are %u, from 0", i, n_devices);
+  *dev = (chx_dev *)state + i;
   return CHX_OK;
 }
 

@@ -2,9 +2,15 @@
  * elementwise.c: every row of elementwise.def, element by element.
  */
 #include "ref.h"
+#if defined REF_REFERENCE /* for native's reference mode: the same bits everywhere */
+#include <chx/formula.h>
+#include <chx/refmath.h>
+#include <chx/refnames.h>
+#else
 #include <tgmath.h>
 #undef I /* of complex.h: here it is a kind of dtype */
 #include <chx/formula.h>
+#endif
 
 /* Which classes are compiled for which kind: REF_IF_<class><kind>. */
 #define YES(emit, name, result, formula) emit(name, result, formula)

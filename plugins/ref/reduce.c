@@ -25,9 +25,15 @@ static const char *element(const struct axes *a, const char *p, int64_t e, int64
   return p;
 }
 
+/* Pairwise; in the reference mode one by one, which a device without recursion does as easily. */
+#if defined REF_REFERENCE
+#define REF_RUN INT64_MAX
+#else
+#define REF_RUN 8
+#endif
 static double sum(const struct axes *a, const char *p, int dtype, int64_t size, int64_t from, int64_t n)
 {
-  if (n > 8) return sum(a, p, dtype, size, from, n / 2) + sum(a, p, dtype, size, from + n / 2, n - n / 2);
+  if (n > REF_RUN) return sum(a, p, dtype, size, from, n / 2) + sum(a, p, dtype, size, from + n / 2, n - n / 2);
   double s = 0;
   for (int64_t e = from; e < from + n; e++) s += ref_load(dtype, element(a, p, e, size));
   return s;

@@ -17,7 +17,8 @@
 #include <chx/attr.h>
 #include <chx/plugin.h>
 
-#define REF_FAMILIES(F) F(elementwise) F(copy) F(reduce) F(matmul) F(conv) F(pool) F(index) F(softmax) F(random)
+#define REF_FAMILIES(F) \
+  F(elementwise) F(copy) F(reduce) F(matmul) F(conv) F(pool) F(index) F(softmax) F(random) F(scan) F(sort)
 
 /* The first fields of every kernel. */
 #define REF_KERNEL .size = sizeof(chx_kernel), .min_version = 1, .max_version = 1, .max_rank = CHX_MAX_RANK

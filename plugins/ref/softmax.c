@@ -2,6 +2,11 @@
  * softmax.c: e^(x - max) over its sum along an axis, and its logarithm, computed in double.
  */
 #include "ref.h"
+#if defined REF_REFERENCE
+#include <chx/refmath.h>
+#define exp chx_ref_exp
+#define log chx_ref_log
+#endif
 
 static chx_status run(void *self, const chx_call *c)
 {

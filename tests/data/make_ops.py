@@ -24,6 +24,7 @@ import numpy as np
 from scipy import special
 
 from make_ops_heavy import heavy_cases, random_cases
+from make_ops_scan import line_cases
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BF16 = np.dtype(ml_dtypes.bfloat16)
@@ -516,6 +517,7 @@ def main():
     reductions(b)
     movement(b)
     indexing(b)
+    line_cases(b, DT, FLOATS, info, up)
     b.save()
     b = Book("ops_heavy.npz")
     heavy_cases(b, rng, DT, cast, up)

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT
+ * plugin.h: the whole contract between the core and a backend plugin. C99; beside it a plugin needs the tables
+ * types.h, attr.h, elementwise.def, formula.h, dtype.def and errors.def, and nothing of the core.
+ *
+ * A plugin is a shared library chx_NAME.so that exports one function, chx_plugin_v1, which returns a static
+ * chx_plugin. It is found on CHX_PLUGIN_PATH or in $(libdir)/chx/plugins, loaded at the first mention of "NAME", and
+ * never unmapped. It does not link to libchx: what it may call is in chx_host.
+ *
+ * Mandatory are open, device_count, device_open, device_ops, and in the latter info, kernel, alloc, release, copy.
+ * Everything else may be NULL; its comment says what happens then.
+ *
+ * What a kernel is given. Operators are those of chx/op.h, by name; attributes are those of chx/attr.h, complete:
+ * defaults are filled in, axes are >= 0 and sorted, and per-axis lists have one value per axis.
+ *   - A value has the layout of DLPack's DLTensor, strides in elements (0 and negative ones occur).
+ *   - Elementwise operators and map: every operand that is not a host scalar has the output's rank and shape; a
+ *     broadcast axis has stride 0. All have the dtypes that the operator's class asks for.
+ *   - matmul: operands have equal rank >= 2 and the output's batch axes, with stride 0 where broadcast.
+ *   - Outputs are allocated, and dense unless the user gave one. No output overlaps an input, except exactly, element
+ *     upon element, where alias_ok says so.
+ *   - An operator of chx/elementwise.def is looked for by its own name, then as the one-instruction program of "map";
+ *     sum, prod, mean, amax, amin, all and any by name, then as "reduce", whose attribute's kind says which.
+ *
+ * Rules. (R1) Every growable struct starts with `size`, the writer's sizeof; fields are only ever appended; a
+ * reader touches a field only if CHX_HAS says so and never rejects a struct for its size. (R2) Zero/NULL in an
+ * appended field means "as before". (R3) Fixed-width integers only, no enum/bool/bit-field members, no tail
+ * padding. (R4) Arrays hold pointers or CHX_FROZEN structs. (R5) Nothing throws or longjmps across this line;
+ * memory is freed by the side that allocated it. (R6) Breaking change = new entry symbol. */
+#ifndef CHX_PLUGIN_H
+#define CHX_PLUGIN_H
+#include <stddef.h>
+#include <stdint.h>
+#include "types.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
+#define CHX_HAS(p, T, f) ((p)->size >= offsetof(T, f) + sizeof(((T *)0)->f) && (p)->f)
+#ifndef CHX_MAX_RANK
+#define CHX_MAX_RANK 16
+#endif
+#define CHX_ABI_MINOR 0
+/* A status is a code of errors.def. CHX_DECLINED: refused, nothing written or queued, the next candidate is tried;
+ * CHX_NOT_READY: a poll found the point not reached yet. */
+typedef struct chx_dev chx_dev; /* opaque, plugin-owned */
+typedef struct chx_queue chx_queue;   /* opaque; an in-order timeline. NULL = synchronous device */
+typedef struct chx_call chx_call;
+
+/* ---- services the core lends to the plugin ------------------------------------------------------------- */
+typedef struct chx_host {
+  uint32_t size, abi_minor;
+  void *ctx;
+  chx_status (*fail)(void *ctx, chx_status, const char *msg); /* records msg for this thread, returns the code */
+  void (*log)(void *ctx, int32_t level, const char *msg);
+  void *(*scratch)(void *ctx, const chx_call *, uint64_t bytes); /* queue-ordered, from the core's pool */
+  chx_status (*parallel_for)(void *ctx, int64_t n, int64_t grain, void (*)(int64_t, int64_t, void *), void *);
+  const char *(*option)(void *ctx, const char *key);              /* per-device user settings */
+  const void *(*extension)(void *ctx, const char *name);          /* e.g. "chx.trace/1" */
+} chx_host;
+
+/* ---- values ------------------------------------------------------------------------------------------- */
+typedef struct chx_tensor { /* CHX_FROZEN. The first 48 bytes have DLPack's DLTensor layout. Strides in elements. */
+  void *data; int32_t dl_type, dl_id, ndim; uint8_t code, bits; uint16_t lanes;
+  const int64_t *shape, *strides; uint64_t byte_offset;
+  void *buf;                      /* chx_buffer.handle it lives in; NULL for host scalars */
+  uint64_t flags;                 /* CHX_T_* */
+  uint64_t extent;                /* bytes reachable past byte_offset: the bound a kernel must respect */
+  unsigned char imm[16];          /* the value itself when CHX_T_HOST_SCALAR */
+} chx_tensor;
+enum { CHX_T_HOST_SCALAR = 1 /* 0-d, in imm, data is NULL */, CHX_T_READONLY = 2, CHX_T_CONTIGUOUS = 4 /* dense */,
+       CHX_T_ABSENT = 8 /* an optional operand that was not given: nothing else is set */ };
+#define CHX_T_DTYPE(t) ((int)((t)->flags >> 8 & 0xff)) /* CHX_F32, ...: bits 8 to 15 of flags */
+typedef struct chx_buffer { uint32_t size, flags; void *handle; void *host_ptr; uint64_t bytes; } chx_buffer;
+enum { CHX_B_DEVICE = 1, CHX_B_PINNED = 2, CHX_B_SHARED = 4 /* host_ptr valid between map/unmap or always */,
+       CHX_B_COHERENT = 8 /* host_ptr always valid once the queue point is reached: map is free */ };
+
+/* ---- kernels: identified by name@version, never by an ordinal -------------------------------------------- */
+struct chx_call { /* one op application; metadata is valid during the call, buffers until `point` passes */
+  uint32_t size, op_version;
+  chx_dev *dev;
+  chx_queue *queue;               /* enqueue here, do not wait */
+  const chx_tensor *in;
+  chx_tensor *out;                /* preallocated, shapes final; out may alias in only as `alias_ok` says */
+  uint32_t n_in, n_out;
+  const void *attr;               /* POD of the op, starts with uint32_t size (R1) */
+  void *plan;                     /* what prepare made for this signature */
+  void *workspace;
+  uint64_t workspace_bytes;
+  uint64_t flags;                 /* CHX_C_DETERMINISTIC ... */
+  void *host_state;               /* opaque to the plugin, hands `scratch` its owner */
+};
+typedef struct chx_kernel { /* immutable, static storage in the plugin */
+  uint32_t size, attr_size;       /* attr_size: how much of the op's attr struct this kernel was compiled to know */
+  const char *op;                 /* "matmul", "map", "com.vendor.moe" */
+  uint32_t min_version, max_version;
+  uint64_t dtypes_in, dtypes_out; /* bit per chx dtype index; coarse filter, checked by the core */
+  uint32_t max_rank, flags;       /* CHX_K_* */
+  uint64_t alias_ok;              /* bit i*8+o: output o may overwrite input i */
+  chx_status (*accepts)(void *self, const chx_call *); /* optional exact test; metadata only; core caches it */
+  chx_status (*prepare)(void *self, const chx_call *, void **plan, uint64_t *workspace_bytes); /* optional; the core caches plans */
+  void (*drop)(void *self, void *plan);
+  chx_status (*run)(void *self, const chx_call *);
+  void *self;
+} chx_kernel;
+enum { CHX_K_CONTIGUOUS = 1 /* the core makes inputs and outputs dense, broadcasts included, first */,
+       CHX_K_SCALAR_OK = 2 /* takes host scalars; else the core puts them on the device */, CHX_K_BLOCKS = 4,
+       CHX_K_NONDETERMINISTIC = 8, CHX_K_CAPTURABLE = 16 };
+
+/* ---- devices ------------------------------------------------------------------------------------------- */
+typedef struct chx_device_info {
+  uint32_t size, flags;           /* CHX_D_* */
+  const char *name, *vendor, *bus_id;     /* bus_id "0000:c1:00.0" lets the core spot one card in two plugins */
+  int32_t dl_type, dl_id;         /* what this device is called in DLPack (12, kDLExtDev, if it has no code) */
+  uint64_t dtypes, mem_total, mem_free, max_alloc, alignment;
+} chx_device_info;
+enum { CHX_D_HOST_IS_DEVICE = 1 /* plain pointers: native kernels may run in place */, CHX_D_MAPPABLE = 2,
+       CHX_D_IMPORT_HOST = 4, CHX_D_OWN_POOL = 8, CHX_D_ASYNC = 16 };
+typedef struct chx_device_ops { /* all thread-safe except that one queue is used by one thread at a time */
+  uint32_t size, flags;
+  chx_status (*info)(chx_dev *, chx_device_info *); /* caller sets size; plugin fills what fits */
+  const chx_kernel *(*kernel)(chx_dev *, uint32_t index);  /* NULL ends the list */
+  /* memory: alloc, release and copy are all a plugin must have */
+  chx_status (*alloc)(chx_dev *, chx_queue *, uint64_t bytes, uint32_t kind, chx_buffer *out);
+  void (*release)(chx_dev *, chx_queue *, chx_buffer *);   /* queue-ordered */
+  chx_status (*copy)(chx_dev *, chx_queue *, void *dst, uint64_t dst_off, const void *src, uint64_t src_off,
+                     uint64_t bytes, uint32_t dir);           /* 0 h2d, 1 d2h, 2 d2d */
+  chx_status (*map)(chx_dev *, chx_queue *, chx_buffer *, uint64_t off, uint64_t bytes, uint32_t access,
+                    void **host_ptr);                         /* waits for the queue; no copy, or CHX_EUNSUPPORTED */
+  chx_status (*unmap)(chx_dev *, chx_queue *, chx_buffer *, void *host_ptr);
+  chx_status (*import_host)(chx_dev *, void *ptr, uint64_t bytes, uint32_t access, chx_buffer *out);
+  chx_status (*import_native)(chx_dev *, void *dlpack_data, uint64_t bytes, chx_buffer *out);
+  /* time: a queue counts 1,2,3...; a point is (queue, n); waiting on a later point is always legal */
+  chx_status (*queue_new)(chx_dev *, void *adopt_native /* or NULL */, chx_queue **out);
+  void (*queue_free)(chx_dev *, chx_queue *);
+  uint64_t (*queue_mark)(chx_dev *, chx_queue *);          /* point covering all work queued so far */
+  chx_status (*queue_wait)(chx_dev *, chx_queue *waiter, chx_queue *on, uint64_t point);  /* device-side */
+  chx_status (*queue_sync)(chx_dev *, chx_queue *, uint64_t point, int64_t timeout_ns); /* 0 = poll; reports async errors */
+  chx_status (*queue_call)(chx_dev *, chx_queue *, void (*fn)(void *), void *arg);      /* optional host step in order */
+  void *(*queue_native)(chx_dev *, chx_queue *);           /* cudaStream_t, cl_command_queue: for DLPack consumers */
+  const void *(*extension)(chx_dev *, const char *name);   /* "chx.region/1", "chx.rtc/1", "com.vendor.x/2" */
+} chx_device_ops;
+
+/* ---- plugin -------------------------------------------------------------------------------------------- */
+typedef struct chx_plugin { /* static; obtaining it must touch no driver, thread or file */
+  uint32_t size, abi_minor;
+  const char *name, *version, *vendor, *build;  /* build: compiler, flags, sanitizer, kernel-source hash */
+  chx_status (*open)(const chx_host *, void **state);         /* the driver is first touched here */
+  chx_status (*device_count)(void *state, uint32_t *n);
+  chx_status (*device_open)(void *state, uint32_t i, chx_dev **);
+  const chx_device_ops *(*device_ops)(void *state);
+  void (*device_close)(chx_dev *);                         /* queues drained, buffers freed before */
+  void (*close)(void *state);                                 /* joins all threads; the library stays mapped */
+  int32_t (*score)(void);                                     /* optional, pure: 0 = not on this machine; picks among per-ISA twins */
+} chx_plugin;
+#define CHX_ENTRY "chx_plugin_v1"                             /* const chx_plugin *chx_plugin_v1(void); */
+typedef const chx_plugin *(*chx_entry_fn)(void);
+#if defined __GNUC__
+#define CHX_EXPORT __attribute__((visibility("default")))
+#else
+#define CHX_EXPORT
+#endif
+
+/* ---- optional extension: fused regions ------------------------------------------------------------------ */
+typedef struct chx_region_node { /* CHX_FROZEN; values are indices, [0,n_in) region inputs then node outputs in order */
+  const char *op; uint64_t op_version; const void *attr; const uint32_t *in, *out; uint32_t n_in, n_out; } chx_region_node;
+typedef struct chx_region_ops { /* "chx.region/1" */
+  uint32_t size, flags;
+  chx_status (*claim)(chx_dev *, const chx_region_node *, uint32_t n, const chx_tensor *values, uint32_t *group);
+  chx_status (*build)(chx_dev *, const chx_region_node *, uint32_t n, const chx_tensor *values, void **exe);
+  chx_status (*run)(chx_dev *, void *exe, const chx_call *);  /* CHX_DECLINED -> op by op */
+  void (*drop)(chx_dev *, void *exe);
+} chx_region_ops;
+/* ---- optional extension: kernels given as source at run time --------------------------------------------- */
+typedef struct chx_arg { uint64_t kind; const chx_tensor *tensor; const void *bytes; uint64_t n; } chx_arg; /* FROZEN */
+typedef struct chx_rtc_ops { /* "chx.rtc/1" */
+  uint32_t size, flags;
+  const char *(*languages)(chx_dev *);                     /* "opencl-c;chx-c;spirv" */
+  const char *(*prelude)(chx_dev *);                       /* maps the portable chx-c dialect to this device */
+  chx_status (*build)(chx_dev *, const char *lang, const void *src, uint64_t n, const char *opts, void **mod,
+                      void (*diag)(void *, const char *), void *diag_ctx);
+  chx_status (*launch)(chx_dev *, chx_queue *, void *mod, const char *fn, const uint64_t grid[3],
+                       const uint64_t group[3], uint64_t local_bytes, const chx_arg *, uint32_t n);
+  chx_status (*binary)(chx_dev *, void *mod, void *out, uint64_t *n); /* optional: disk cache */
+  void (*drop)(chx_dev *, void *mod);
+} chx_rtc_ops;
+#ifdef __cplusplus
+}
+#endif
+#endif
