@@ -2,28 +2,11 @@
  * test_sim.c: what the core makes of a device with private memory, queues, late errors and faults (plugins/sim): the
  * numbers are native's, an error names what failed, what was lost stays lost, and the next try is right.
  */
-#include "../plugins/sim/sim.h"
-#include "check.h"
-#include <dlfcn.h>
+#include "sim_faults.h"
 #include <pthread.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 static const chx_sim_fault_ops *faults;
-
-/* sim's own file once more, which is the library that the core has loaded. */
-static bool find_faults(void)
-{
-  chx_backend_state b;
-  for (int i = 0; !chx_backend_at(i, &b); i++) {
-    if (strcmp(b.name, "sim")) continue;
-    void *lib = dlopen(b.path, RTLD_NOW | RTLD_LOCAL);
-    chx_entry_fn entry = lib ? (chx_entry_fn)dlsym(lib, CHX_ENTRY) : NULL;
-    faults = entry ? entry()->device_ops(NULL)->extension(NULL, CHX_SIM_FAULT) : NULL;
-  }
-  return faults != NULL;
-}
 
 static double now_ms(void)
 {
@@ -86,6 +69,42 @@ static void devices(void)
   is_str(chx_device(c), "sim:1", "the result is on sim:1");
   ok(!chx_add(s, a, b1), "operands on two devices: %s", chx_scope_message(s));
   ok(strstr(chx_scope_message(s), "sim:0") && strstr(chx_scope_message(s), "sim:1"), "the error names both");
+  chx_scope_end(s);
+}
+
+/* A copy between two devices goes past the host, and neither overtakes what is still to be written nor is overtaken. */
+static void peers(void)
+{
+  chx_scope *s = chx_scope_begin("sim:0");
+  chx_array *x = chx_from(s, CHX_F32, 3, (double[]){1, 2, 3});
+  faults->arm(0, NULL);
+  faults->arm(1, NULL);
+  faults->delay(0, 20000);
+  chx_array *a = chx_add(s, x, x), *b = chx_to(s, a, "sim:1");
+  faults->delay(0, 0);
+  is_int((long long)faults->count(0, CHX_SIM_COPY), 0, "to sim:1: no copy from sim:0 to the host");
+  is_int((long long)faults->count(1, CHX_SIM_COPY), 1, "but one by sim:1 itself");
+  faults->delay(1, 20000);
+  chx_scope_set_device(s, "sim:1");
+  chx_array *c = chx_to(s, a, "sim:1");
+  chx_scope_set_device(s, "sim:0");
+  chx_add_into(s, a, a, a); /* not before it has been copied */
+  faults->delay(1, 0);
+  ok(rel_err(b, (double[]){2, 4, 6}) == 0, "it waited for the addition: %s", chx_scope_message(s));
+  ok(rel_err(c, (double[]){2, 4, 6}) == 0 && rel_err(a, (double[]){4, 8, 12}) == 0, "what overwrites the source waits for the copy");
+  faults->arm(1, "copy:1:late");
+  chx_array *d = chx_to(s, a, "sim:1");
+  ok(d && !chx_scope_error(s), "a copy that will fail is queued");
+  chx_item(s, chx_sum(s, chx_to(s, d, "native:0"), 0, NULL, 0));
+  ok(chx_scope_error(s) == CHX_EDEVICE && strstr(chx_scope_message(s), "from a peer"), "and its error comes late: %s", chx_scope_message(s));
+  chx_scope_clear(s);
+  ok(rel_err(a, (double[]){4, 8, 12}) == 0, "the source is as it was");
+  faults->arm(1, "copy:1");
+  ok(!chx_to(s, a, "sim:1") && strstr(chx_scope_message(s), "sim:1") && strstr(chx_scope_message(s), "sim:0"), "one that fails at once: %s",
+     chx_scope_message(s));
+  chx_scope_clear(s);
+  faults->arm(1, NULL);
+  ok(rel_err(chx_to(s, chx_transpose(s, chx_reshape(s, a, 2, (int64_t[]){1, 3}), 0, NULL), "sim:1"), (double[]){4, 8, 12}) == 0, "a view is copied, too");
   chx_scope_end(s);
 }
 
@@ -228,19 +247,6 @@ static void threads(void)
 
 /* ---- in children --------------------------------------------------------------------------------------------------- */
 
-/* Runs fn in a forked child; true if it returned true there. */
-static bool in_child(bool (*fn)(void))
-{
-  fflush(stdout);
-  pid_t pid = fork();
-  if (pid == 0) {
-    alarm(60); /* a deadlock ends the child, not the test */
-    _exit(fn() ? 0 : 1);
-  }
-  int status = -1;
-  return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
 static bool fails_with(const char *want, chx_status code)
 {
   double g;
@@ -276,6 +282,89 @@ static bool small_memory(void)
   return good;
 }
 
+/* The numbers are native's whatever the memory is like. */
+static bool in_mode(const char *key, const char *value)
+{
+  double g;
+  setenv(key, value, 1);
+  chx_scope *s = chx_scope_begin("native:0");
+  native_loss = compute(s, &native_g);
+  chx_scope_end(s);
+  bool good = is_right();
+  s = chx_scope_begin("sim:0");
+  chx_set_route(s, "*", "staged"); /* by the host, with what was computed on the device before and after */
+  double loss = compute(s, &g);
+  good = good && !chx_scope_error(s) && loss == native_loss && g == native_g;
+  if (!good) note("%s=%s: loss %.17g (%.17g) %s", key, value, loss, native_loss, chx_scope_message(s));
+  chx_set_route(s, "*", NULL);
+  chx_scope_end(s);
+  return is_right() && good;
+}
+
+static bool guarded(void) { return in_mode("CHX_SIM_GUARD", "1"); }
+static bool mappable(void) { return in_mode("CHX_SIM_MEMORY_MODE", "mappable"); }
+static bool coherent(void) { return in_mode("CHX_SIM_MEMORY_MODE", "coherent"); }
+static bool slow(void)
+{
+  setenv("CHX_SIM_COPY_MBPS", "1", 1);
+  setenv("CHX_SIM_KERNEL_US", "1000", 1);
+  return in_mode("CHX_SIM_COPY_US", "1000");
+}
+
+static void *many_thread(void *arg)
+{
+  const int i = *(const int *)arg;
+  char here[32], there[32];
+  bool good = true;
+  snprintf(here, sizeof here, "sim:%d", i);
+  snprintf(there, sizeof there, "sim:%d", (i * 7 + 3) % 32);
+  for (int k = 0; k < 10; k++) {
+    chx_scope *s = chx_scope_begin(here);
+    chx_array *a = chx_mul(s, chx_from(s, CHX_F64, 3, (double[]){1, 2, 3}), chx_real(s, i)), *b = chx_to(s, a, there);
+    chx_scope_set_device(s, there);
+    good = good && chx_item(s, chx_sum(s, chx_add(s, b, b), 0, NULL, 0)) == 12.0 * i && !chx_scope_error(s);
+    if (chx_scope_error(s)) note("%s to %s: %s", here, there, chx_scope_message(s));
+    chx_scope_end(s);
+  }
+  return good ? arg : NULL;
+}
+
+static bool many_devices(void)
+{
+  enum { MANY = 32 };
+  pthread_t id[MANY];
+  int index[MANY], good = 0;
+  setenv("CHX_SIM_DEVICES", "32", 1);
+  setenv("CHX_SIM_DELAY_US", "100", 1);
+  for (int i = 0; i < MANY; i++) {
+    index[i] = i;
+    pthread_create(&id[i], NULL, many_thread, &index[i]);
+  }
+  for (int i = 0; i < MANY; i++) {
+    void *r;
+    pthread_join(id[i], &r);
+    good += r != NULL;
+  }
+  return good == MANY;
+}
+
+static bool too_many_devices(void)
+{
+  setenv("CHX_SIM_DEVICES", "64", 1);
+  chx_scope_end(chx_scope_begin("native:0"));
+  chx_scope *s = chx_scope_begin("sim:62");
+  bool good = !chx_scope_error(s);
+  chx_scope_end(s);
+  s = chx_scope_begin("sim:63"); /* there is native:0, too */
+  good = good && chx_scope_error(s) == CHX_EDEVICE;
+  if (!good) note("%s", chx_scope_message(s));
+  chx_scope_end(s);
+  chx_backend_state b;
+  for (int i = 0; !chx_backend_at(i, &b); i++)
+    if (!strcmp(b.name, "sim")) good = good && b.n_devices == 63 && strstr(b.error, "at most 64 devices");
+  return good;
+}
+
 static bool after_fork(void) { return fails_with("fork", CHX_EDEVICE); }
 
 static bool native_after_fork(void)
@@ -290,27 +379,28 @@ static bool native_after_fork(void)
 
 int main(void)
 {
-  bool options[] = {in_child(bad_option), in_child(fault_option), in_child(small_memory)}; /* before sim is loaded here */
-  chx_scope *s = chx_scope_begin("sim:0");
-  if (chx_scope_error(s) && strstr(chx_scope_message(s), "not there")) {
-    skip(1, "sim: chx was built without it");
-    chx_scope_end(s);
-    return done_testing();
-  }
-  ok(!chx_scope_error(s), "sim:0 is there %s", chx_scope_message(s));
-  chx_scope_end(s);
-  if (!ok(find_faults(), "it can be made to fail")) return done_testing();
-  ok(options[0], "a bad CHX_SIM_FAIL is an error that quotes it");
-  ok(options[1], "CHX_SIM_FAIL makes the third kernel fail late, once");
-  ok(options[2], "CHX_SIM_MEMORY makes the device small");
+  static bool (*const children[])(void) = {bad_option, fault_option, small_memory, guarded, mappable, coherent, slow, many_devices, too_many_devices};
+  static const char *const claims[] = {
+    "a bad CHX_SIM_FAIL is an error that quotes it", "CHX_SIM_FAIL makes the third kernel fail late, once",
+    "CHX_SIM_MEMORY makes the device small", "with guard pages the numbers are native's", "in mappable memory, too",
+    "and in coherent memory", "and on a slow device", "32 threads, each with a device, copy to others",
+    "of 64 devices the core takes as many as there is room for, and says so",
+  };
+  enum { CHILDREN = sizeof children / sizeof *children };
+  bool good[CHILDREN];
+  for (int i = 0; i < CHILDREN; i++) good[i] = in_child(children[i]); /* before sim is loaded here */
+  if (!sim_is_there(1)) return done_testing();
+  if (!ok((faults = sim_faults()) != NULL, "it can be made to fail")) return done_testing();
+  for (int i = 0; i < CHILDREN; i++) ok(good[i], "%s", claims[i]);
 
-  s = chx_scope_begin("native:0");
+  chx_scope *s = chx_scope_begin("native:0");
   native_loss = compute(s, &native_g);
   ok(!chx_scope_error(s), "native's numbers: %g, %g %s", native_loss, native_g, chx_scope_message(s));
   chx_scope_end(s);
   ok(is_right(), "sim gives the same, bit for bit");
 
   devices();
+  peers();
   asynchrony();
   late_errors();
   each_in_turn("kernel", "");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * fault.c: faults on demand. Actions are counted where they are asked for, on the caller's thread, so that the same
- * program meets the same fault in every run, however its queues are scheduled.
+ * fault.c: faults on demand, and the times that actions are made to take. Actions are counted where they are asked for,
+ * on the caller's thread, so that the same program meets the same fault in every run, however its queues are scheduled.
  */
 #include "internal.h"
 #include <stdio.h>
@@ -8,26 +8,15 @@
 #include <string.h>
 #include <time.h>
 
-enum { MOST = 16 }; /* faults in one list */
-
-static const char *const actions[CHX_SIM_ACTIONS] = {"alloc", "copy", "kernel"};
-
-struct fault {
-  uint32_t action;
-  bool late;
-  uint64_t n; /* which one; 0: it has happened */
-};
-
-static struct {
-  struct fault fault[MOST];
-  int n_faults;
-  uint64_t count[CHX_SIM_ACTIONS], fired;
-  uint32_t delay_us;
-} state[SIM_DEVICES];
+static const char *const actions[CHX_SIM_ACTIONS] = {"alloc", "copy", "kernel", "lost"};
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
+static struct chx_dev *device_at(uint32_t i) { return i < sim.n_devices ? &sim.dev[i] : NULL; }
+
+/* ---- the extension --------------------------------------------------------------------------------------------------- */
+
 /* One fault from the n characters at text. */
-static bool parse(const char *text, size_t n, struct fault *f)
+static bool parse(const char *text, size_t n, struct sim_fault *f)
 {
   char item[64], *end;
   if (n >= sizeof item) return false;
@@ -45,75 +34,161 @@ static bool parse(const char *text, size_t n, struct fault *f)
 
 static chx_status arm(uint32_t device, const char *spec)
 {
-  struct fault list[MOST];
+  struct sim_fault list[SIM_FAULTS];
+  struct chx_dev *dev = device_at(device);
   int n = 0;
-  if (device >= SIM_DEVICES) return CHX_EARG;
+  if (!dev) return CHX_EARG;
   for (const char *p = spec ? spec : ""; *p;) {
     size_t length = strcspn(p, ",");
-    if (n == MOST || !parse(p, length, &list[n++])) return CHX_EARG;
+    if (n == SIM_FAULTS || !parse(p, length, &list[n++])) return CHX_EARG;
     p += length;
     if (*p && !*++p) return CHX_EARG;
   }
+  if (atomic_load(&dev->lost)) sim_memory_wipe(dev);
   pthread_mutex_lock(&lock);
-  memcpy(state[device].fault, list, (size_t)n * sizeof *list);
-  state[device].n_faults = n;
-  memset(state[device].count, 0, sizeof state[device].count);
-  state[device].fired = 0;
+  memset(&dev->faults, 0, sizeof dev->faults);
+  memcpy(dev->faults.fault, list, (size_t)n * sizeof *list);
+  dev->faults.n = n;
+  atomic_store(&dev->lost, false);
   pthread_mutex_unlock(&lock);
   return CHX_OK;
 }
 
 static uint64_t fired(uint32_t device)
 {
+  struct chx_dev *dev = device_at(device);
   pthread_mutex_lock(&lock);
-  uint64_t n = device < SIM_DEVICES ? state[device].fired : 0;
+  uint64_t n = dev ? dev->faults.fired : 0;
   pthread_mutex_unlock(&lock);
   return n;
 }
 
 static uint64_t count(uint32_t device, uint32_t action)
 {
+  struct chx_dev *dev = device_at(device);
   pthread_mutex_lock(&lock);
-  uint64_t n = device < SIM_DEVICES && action < CHX_SIM_ACTIONS ? state[device].count[action] : 0;
+  uint64_t n = dev && action < CHX_SIM_ACTIONS ? dev->faults.count[action] : 0;
   pthread_mutex_unlock(&lock);
   return n;
 }
 
 static void delay(uint32_t device, uint32_t microseconds)
 {
+  struct chx_dev *dev = device_at(device);
   pthread_mutex_lock(&lock);
-  if (device < SIM_DEVICES) state[device].delay_us = microseconds;
+  if (dev) dev->opt.delay_us = microseconds;
   pthread_mutex_unlock(&lock);
+}
+
+static void pace(uint32_t device, uint32_t copy_mbps, uint32_t copy_us, uint32_t kernel_us)
+{
+  struct chx_dev *dev = device_at(device);
+  pthread_mutex_lock(&lock);
+  if (dev) {
+    dev->opt.copy_mbps = copy_mbps;
+    dev->opt.copy_us = copy_us;
+    dev->opt.kernel_us = kernel_us;
+  }
+  pthread_mutex_unlock(&lock);
+}
+
+static uint64_t used(uint32_t device)
+{
+  struct chx_dev *dev = device_at(device);
+  return dev ? sim_memory_used(dev) : 0;
 }
 
 const chx_sim_fault_ops sim_fault_ops = {
-  .size = sizeof sim_fault_ops, .arm = arm, .fired = fired, .count = count, .delay = delay,
+  .size = sizeof sim_fault_ops, .arm = arm, .fired = fired, .count = count, .delay = delay, .used = used, .pace = pace,
 };
 
-bool sim_fault(struct chx_dev *dev, uint32_t action, const char *what, bool *late, char *text)
+/* ---- what happens ------------------------------------------------------------------------------------------------------ */
+
+/* The lock is held. Whether f hits action number n of its kind. */
+static bool hits(const struct sim_fault *f, uint32_t action, uint64_t n)
 {
-  bool hit = false;
-  pthread_mutex_lock(&lock);
-  uint64_t n = ++state[dev->index].count[action];
-  for (int i = 0; i < state[dev->index].n_faults && !hit; i++) {
-    struct fault *f = &state[dev->index].fault[i];
-    if (f->action != action || f->n != n) continue;
-    f->n = 0;
-    *late = f->late;
-    hit = true;
-    state[dev->index].fired++;
-  }
-  pthread_mutex_unlock(&lock);
-  if (hit)
-    snprintf(text, SIM_TEXT, "injected fault at %s %llu (%s)", actions[action], (unsigned long long)n, what);
-  return hit;
+  if (f->action == CHX_SIM_LOST && f->late) return f->n && n >= f->n && action != CHX_SIM_ALLOC;
+  return f->n == n;
 }
 
-void sim_delay(uint32_t device)
+/* The lock is held. */
+static void lose(struct chx_dev *dev, const char *text)
+{
+  snprintf(dev->faults.lost_text, SIM_TEXT, "%s", text);
+  atomic_store(&dev->lost, true);
+}
+
+chx_status sim_action(struct chx_dev *dev, uint32_t action, const char *what, struct sim_late *late)
+{
+  char text[SIM_TEXT];
+  chx_status st = sim_alive(dev);
+  late->code = CHX_OK;
+  if (st) return st;
+  pthread_mutex_lock(&lock);
+  uint64_t n = ++dev->faults.count[action], any = ++dev->faults.count[CHX_SIM_LOST];
+  for (int i = 0; i < dev->faults.n && !st && !late->code; i++) {
+    struct sim_fault *f = &dev->faults.fault[i];
+    bool loss = f->action == CHX_SIM_LOST;
+    if ((!loss && f->action != action) || !hits(f, action, loss ? any : n)) continue;
+    f->n = 0;
+    dev->faults.fired++;
+    snprintf(text, sizeof text, "%s at %s %llu (%s)", loss ? "injected loss of the device" : "injected fault",
+             actions[action], (unsigned long long)n, what);
+    st = loss ? CHX_ELOST : action == CHX_SIM_ALLOC ? CHX_ENOMEM : CHX_EDEVICE;
+    if (f->late) {
+      late->code = st;
+      memcpy(late->text, text, sizeof text);
+      st = CHX_OK;
+    } else if (loss)
+      lose(dev, text);
+  }
+  pthread_mutex_unlock(&lock);
+  return st ? sim_fail(st, "%s", text) : CHX_OK;
+}
+
+chx_status sim_strike(struct chx_dev *dev, const struct sim_late *late)
+{
+  if (late->code == CHX_ELOST) {
+    pthread_mutex_lock(&lock);
+    lose(dev, late->text);
+    pthread_mutex_unlock(&lock);
+  }
+  return sim_fail(late->code, "%s", late->text);
+}
+
+chx_status sim_alive(struct chx_dev *dev)
+{
+  char text[SIM_TEXT];
+  chx_status st = sim_here();
+  if (st || !atomic_load(&dev->lost)) return st;
+  pthread_mutex_lock(&lock);
+  memcpy(text, dev->faults.lost_text, sizeof text);
+  pthread_mutex_unlock(&lock);
+  return sim_fail(CHX_ELOST, "the device was lost: %s", text);
+}
+
+/* ---- times ----------------------------------------------------------------------------------------------------------- */
+
+static struct sim_options options_of(struct chx_dev *dev)
 {
   pthread_mutex_lock(&lock);
-  uint32_t us = state[device].delay_us;
+  struct sim_options o = dev->opt;
   pthread_mutex_unlock(&lock);
-  struct timespec t = {us / 1000000, (long)(us % 1000000) * 1000};
+  return o;
+}
+
+static void pause_us(uint64_t us)
+{
+  struct timespec t = {(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
   if (us) nanosleep(&t, NULL);
 }
+
+void sim_delay(struct chx_dev *dev) { pause_us(options_of(dev).delay_us); }
+
+void sim_delay_copy(struct chx_dev *dev, uint64_t bytes)
+{
+  struct sim_options o = options_of(dev);
+  pause_us(o.copy_us + (o.copy_mbps ? bytes / o.copy_mbps : 0));
+}
+
+void sim_delay_kernel(struct chx_dev *dev) { pause_us(options_of(dev).kernel_us); }

@@ -2,18 +2,22 @@
  * internal.h: what the files of the sim plugin share.
  *
  *   plugin.c   the descriptor, the devices, and the private copy of native
- *   memory.c   the private address space: handles, allocations, copies
+ *   options.c  what the environment says of the devices
+ *   memory.c   the address space of a device: handles, allocations, guard pages
+ *   copy.c     copies, also between two devices
+ *   map.c      the host's view of allocations
  *   queue.c    a thread for each queue; jobs in order; late errors
  *   kernel.c   native's kernels as jobs
- *   fault.c    faults on demand
+ *   fault.c    faults on demand, the loss of a device
  *
- * Locks: a device's (its allocations) and a queue's (its jobs). Neither is held while the other is taken, nor while a
- * kernel runs.
+ * Locks: a device's (its allocations), a queue's (its jobs) and that of the faults. None is held while another is
+ * taken, nor while a kernel runs.
  */
 #ifndef CHX_SIM_INTERNAL_H
 #define CHX_SIM_INTERNAL_H
 #include <chx/attr.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -23,15 +27,46 @@
 #pragma GCC visibility push(hidden)
 #endif
 
-#define SIM_DEVICES 2
+#define SIM_MAX_DEVICES 64
 #define SIM_TEXT 512
 
 /* ---- the plugin (plugin.c) --------------------------------------------------------------------------------------- */
 
+enum sim_mode {
+  SIM_PRIVATE, /* the host reaches no byte of it */
+  SIM_MAPPABLE, /* between map and unmap */
+  SIM_COHERENT /* at any time */
+};
+
+struct sim_options { /* of a device (options.c) */
+  uint64_t capacity;             /* bytes */
+  uint64_t delay_us;             /* before each queued action */
+  uint64_t copy_mbps, copy_us;   /* a copy's bytes per microsecond, 0: no end of them; and what it takes besides */
+  uint64_t kernel_us;            /* what a kernel takes besides its work */
+  uint64_t guard;                /* 1: an allocation ends at a page that nobody may touch */
+  enum sim_mode mode;
+};
+
+enum { SIM_FAULTS = 16 }; /* in one list */
+
+struct sim_faults { /* fault.c; under its lock */
+  struct sim_fault {
+    uint32_t action;
+    bool late;
+    uint64_t n; /* which one; 0: it has happened */
+  } fault[SIM_FAULTS];
+  int n;
+  uint64_t count[CHX_SIM_ACTIONS], fired;
+  char lost_text[SIM_TEXT];
+};
+
 struct chx_dev {
   uint32_t index;
-  char name[32];            /* "sim:0", for messages */
-  uint64_t capacity;        /* bytes */
+  char name[16], title[40]; /* "sim:0", for messages; "simulated accelerator 0" */
+  struct sim_options opt;   /* the times: under the lock of the faults */
+  struct sim_faults faults;
+  atomic_bool lost;         /* every function fails from now on */
+  uint64_t arena_bytes;
   char *arena;              /* addresses that no one can read or write: handles point here */
   pthread_mutex_t lock;     /* of all below */
   struct sim_block **block; /* live allocations by address */
@@ -42,7 +77,8 @@ struct chx_dev {
 extern struct sim_plugin {
   const chx_host *host; /* NULL: not open */
   pid_t pid;            /* of the process that opened it */
-  struct chx_dev dev[SIM_DEVICES];
+  struct chx_dev *dev;
+  uint32_t n_devices;
   const chx_device_ops *native_ops;
   chx_dev *native;
   struct sim_kernel *kernel;
@@ -53,26 +89,54 @@ extern struct sim_plugin {
 chx_status sim_fail(chx_status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* CHX_OK, or the error that a forked child gets: queues' threads do not survive a fork. */
 chx_status sim_here(void);
+/* CHX_OK, or in a forked child or on a lost device the error that every function then gives. */
+chx_status sim_alive(struct chx_dev *dev);
+
+/* ---- options (options.c) ------------------------------------------------------------------------------------------- */
+
+const char *sim_option(void *ctx, const char *key); /* chx_host.option, also as native's copy gets it */
+chx_status sim_count_devices(uint32_t *n);
+chx_status sim_read_options(struct sim_options *out);
 
 /* ---- memory (memory.c) --------------------------------------------------------------------------------------------- */
 
 struct sim_block {
-  uint64_t at, bytes; /* the handle is arena + at */
-  char *data;
-  unsigned pins;      /* jobs that use it now */
+  uint64_t at, bytes;     /* the handle is arena + at */
+  char *data;             /* where kernels and copies find the bytes */
+  char *window;           /* the same bytes as the host may see them; NULL in private mode */
+  char *region[2];        /* what is mapped for data and window, guard pages included; NULL: data is from the heap */
+  uint64_t region_bytes;  /* of each */
+  unsigned pins;          /* jobs that use it now */
+  unsigned reads, writes; /* how often the host has it mapped, for reading only and for writing */
   bool released;
 };
 
 bool sim_memory_open(struct chx_dev *dev);
 void sim_memory_close(struct chx_dev *dev);
+void sim_memory_wipe(struct chx_dev *dev); /* the content of all allocations is lost */
+uint64_t sim_memory_used(struct chx_dev *dev);
 /* The allocation that contains the device's address p (its end included), pinned; NULL: there is none. */
 struct sim_block *sim_pin(struct chx_dev *dev, const void *p);
 void sim_unpin(struct chx_dev *dev, struct sim_block *b);
+/* Likewise for all of [p, p + bytes): where the bytes are; NULL: they are not all in one. *b is to be unpinned. */
+char *sim_open_range(struct chx_dev *dev, const void *p, uint64_t bytes, struct sim_block **b);
+/* Opens (1: for reading, 2: for writing too) or closes (0) the pages of the host's view. */
+bool sim_window(struct chx_dev *dev, struct sim_block *b, int access);
+uint64_t sim_page(void);
 
 chx_status sim_alloc(chx_dev *dev, chx_queue *q, uint64_t bytes, uint32_t kind, chx_buffer *out);
 void sim_release(chx_dev *dev, chx_queue *q, chx_buffer *b);
+
+/* ---- copies (copy.c), the host's view (map.c) ---------------------------------------------------------------------- */
+
 chx_status sim_copy(chx_dev *dev, chx_queue *q, void *dst, uint64_t dst_off, const void *src, uint64_t src_off,
                     uint64_t bytes, uint32_t dir);
+extern const chx_peer_ops sim_peer_ops;
+chx_status sim_map(chx_dev *dev, chx_queue *q, chx_buffer *b, uint64_t off, uint64_t bytes, uint32_t access,
+                   void **host_ptr);
+chx_status sim_unmap(chx_dev *dev, chx_queue *q, chx_buffer *b, void *host_ptr);
+/* CHX_OK, or the error of a job that uses memory which the host has mapped. */
+chx_status sim_not_mapped(struct chx_dev *dev, struct sim_block *b, bool writes, const char *what);
 
 /* ---- queues (queue.c) ---------------------------------------------------------------------------------------------- */
 
@@ -111,10 +175,18 @@ void *sim_scratch(void *ctx, const chx_call *call, uint64_t bytes);
 
 /* ---- faults (fault.c) ---------------------------------------------------------------------------------------------- */
 
+struct sim_late { /* a fault that a job is to have when it is run; code CHX_OK: none */
+  chx_status code;
+  char text[SIM_TEXT];
+};
+
 extern const chx_sim_fault_ops sim_fault_ops;
-/* Counts an action. True: it is to fail; *late says when, text (of SIM_TEXT bytes) why. */
-bool sim_fault(struct chx_dev *dev, uint32_t action, const char *what, bool *late, char *text);
-void sim_delay(uint32_t device);
+/* CHX_OK on a device that is there, after an action was counted; else the error, which is left with the host. */
+chx_status sim_action(struct chx_dev *dev, uint32_t action, const char *what, struct sim_late *late);
+chx_status sim_strike(struct chx_dev *dev, const struct sim_late *late); /* the late fault happens now */
+void sim_delay(struct chx_dev *dev);                                     /* each of the times that the options set */
+void sim_delay_copy(struct chx_dev *dev, uint64_t bytes);
+void sim_delay_kernel(struct chx_dev *dev);
 
 #if defined __GNUC__
 #pragma GCC visibility pop

@@ -23,8 +23,7 @@ struct kernel_job {
   const chx_kernel *native;
   chx_call call;
   struct scratch *scratch;
-  bool fault;
-  char text[SIM_TEXT]; /* of the fault */
+  struct sim_late late;
   chx_tensor t[MAX_OPERANDS];                   /* inputs, then outputs */
   int64_t dims[MAX_OPERANDS][2][CHX_MAX_RANK];  /* their shapes and strides */
   _Alignas(16) unsigned char attr[];
@@ -80,6 +79,8 @@ static chx_status translate(struct kernel_job *j, uint32_t i, struct sim_block *
   if (!empty && t->buf != j->dev->arena + b->at)
     return sim_fail(CHX_EFAILED, "%s: %s %u names another allocation than the one it is in", j->native->op, where,
                     number);
+  chx_status st = sim_not_mapped(j->dev, b, !in, j->native->op);
+  if (st) return st;
   t->data = b->data + (offset - (int64_t)t->byte_offset);
   t->buf = b->data;
   t->dl_type = 1;
@@ -93,7 +94,7 @@ static chx_status run_job(struct sim_job *job)
   struct sim_block *block[MAX_OPERANDS + 1] = {0};
   uint32_t n = j->call.n_in + j->call.n_out;
   chx_status st = CHX_OK;
-  if (j->fault) return sim_fail(CHX_EDEVICE, "%s", j->text);
+  if (j->late.code) return sim_strike(j->dev, &j->late);
   for (uint32_t i = 0; i < n && !st; i++) st = translate(j, i, &block[i]);
   if (!st && j->call.workspace) {
     struct sim_block *b = block[n] = sim_pin(j->dev, j->call.workspace);
@@ -103,6 +104,7 @@ static chx_status run_job(struct sim_job *job)
     else
       j->call.workspace = b->data + offset;
   }
+  if (!st) sim_delay_kernel(j->dev);
   if (!st && (st = j->native->run(j->native->self, &j->call)) == CHX_DECLINED)
     st = sim_fail(CHX_EUNSUPPORTED, "%s: native's kernel declined after it was queued", j->native->op);
   for (uint32_t i = 0; i <= n; i++) sim_unpin(j->dev, block[i]);
@@ -142,13 +144,10 @@ static void copy_tensor(struct kernel_job *j, uint32_t i, const chx_tensor *t)
 static chx_status run(void *self, const chx_call *call)
 {
   const struct sim_kernel *k = self;
-  char text[SIM_TEXT];
-  bool late = false;
-  chx_status st = sim_here();
-  if (st) return st;
+  struct sim_late late;
   if (call->n_in + call->n_out > MAX_OPERANDS) return CHX_DECLINED;
-  bool fault = sim_fault(call->dev, CHX_SIM_KERNEL, k->k.op, &late, text);
-  if (fault && !late) return sim_fail(CHX_EDEVICE, "%s", text);
+  chx_status st = sim_action(call->dev, CHX_SIM_KERNEL, k->k.op, &late);
+  if (st) return st;
   size_t attr_bytes = call->attr ? k->k.attr_size : 0;
   struct kernel_job *j = sim_job_new(sizeof *j + attr_bytes, run_job);
   if (!j) return CHX_ENOMEM;
@@ -161,7 +160,7 @@ static chx_status run(void *self, const chx_call *call)
   for (uint32_t i = 0; i < call->n_in; i++) copy_tensor(j, i, &call->in[i]);
   for (uint32_t o = 0; o < call->n_out; o++) copy_tensor(j, call->n_in + o, &call->out[o]);
   j->call.attr = call->attr ? memcpy(j->attr, call->attr, attr_bytes) : NULL;
-  if ((j->fault = fault)) memcpy(j->text, text, sizeof text);
+  j->late = late;
   return sim_enqueue(call->dev, call->queue, &j->job);
 }
 

@@ -1,39 +1,122 @@
 /* SPDX-License-Identifier: MIT
- * memory.c: the private address space of a device.
+ * memory.c: the address space of a device.
  *
  * A handle is an address inside a range of addresses that is reserved and closed: host code that follows one crashes.
  * The bytes lie elsewhere, and only a job finds them, by looking its addresses up among the live allocations: an
  * address that was released, or reaches past its allocation, is an error and not a wrong number. Addresses are used
  * again as late as possible for the same reason. Fresh memory is all ones, which is a NaN in every floating dtype.
+ *
+ * The bytes are from the heap, or, with guard pages or where the host may see them, in pages of their own: a region that
+ * is closed before them and after. With guard pages they end at the end of the last page; an allocation whose size is
+ * no multiple of 64 is then aligned only as its size is.
  */
 #include "internal.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-#define ARENA_BYTES ((uint64_t)1 << 35) /* of addresses; they cost nothing */
-enum { GAP = 1 << 16 };                 /* between allocations, at least; also their alignment in the arena */
+enum { GAP = 1 << 16 }; /* between allocations, at least; also their alignment in the arena */
+
+uint64_t sim_page(void) { return (uint64_t)sysconf(_SC_PAGESIZE); }
+
+static void *reserve(uint64_t bytes)
+{
+  void *p = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return p == MAP_FAILED ? NULL : p;
+}
 
 bool sim_memory_open(struct chx_dev *dev)
 {
-  void *p = mmap(NULL, ARENA_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED) return false;
-  dev->arena = p;
+  dev->arena_bytes = 2 * dev->opt.capacity / GAP * GAP + ((uint64_t)1 << 30); /* of addresses; they cost nothing */
   dev->used = dev->next = 0;
+  return (dev->arena = reserve(dev->arena_bytes)) != NULL;
+}
+
+/* ---- the bytes ------------------------------------------------------------------------------------------------------- */
+
+static void drop_bytes(struct sim_block *b)
+{
+  if (!b->region[0]) free(b->data);
+  for (int i = 0; i < 2; i++)
+    if (b->region[i]) munmap(b->region[i], b->region_bytes);
+}
+
+/* Opens the pages of region i between its guards; fd: of what is behind them, -1: memory of their own. */
+static bool open_pages(struct sim_block *b, int i, int fd, int protection)
+{
+  uint64_t page = sim_page(), inner = b->region_bytes - 2 * page;
+  if (!(b->region[i] = reserve(b->region_bytes))) return false;
+  char *at = b->region[i] + page;
+  if (fd < 0) return !mprotect(at, inner, protection);
+  return mmap(at, inner, protection, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED;
+}
+
+static bool get_bytes(const struct chx_dev *dev, struct sim_block *b)
+{
+  uint64_t page = sim_page(), inner = (b->bytes + page - 1) / page * page;
+  if (dev->opt.mode == SIM_PRIVATE && !dev->opt.guard) {
+    void *data = NULL;
+    if (posix_memalign(&data, 64, b->bytes ? b->bytes : 1)) return false;
+    b->data = data;
+    return true;
+  }
+  if (!inner) inner = page;
+  b->region_bytes = inner + 2 * page;
+  uint64_t offset = page + (dev->opt.guard ? inner - b->bytes : 0);
+  if (dev->opt.mode == SIM_PRIVATE) {
+    if (!open_pages(b, 0, -1, PROT_READ | PROT_WRITE)) return false;
+  } else {
+    int fd = memfd_create("chx_sim", MFD_CLOEXEC);
+    int host = dev->opt.mode == SIM_COHERENT ? PROT_READ | PROT_WRITE : PROT_NONE;
+    bool good = fd >= 0 && !ftruncate(fd, (off_t)inner) && open_pages(b, 0, fd, PROT_READ | PROT_WRITE) &&
+                open_pages(b, 1, fd, host);
+    if (fd >= 0) close(fd);
+    if (!good) return false;
+    b->window = b->region[1] + offset;
+  }
+  b->data = b->region[0] + offset;
   return true;
+}
+
+bool sim_window(struct chx_dev *dev, struct sim_block *b, int access)
+{
+  uint64_t page = sim_page();
+  if (dev->opt.mode != SIM_MAPPABLE) return true;
+  int protection = access == 2 ? PROT_READ | PROT_WRITE : access ? PROT_READ : PROT_NONE;
+  return !mprotect(b->region[1] + page, b->region_bytes - 2 * page, protection);
+}
+
+static void free_block(struct sim_block *b)
+{
+  drop_bytes(b);
+  free(b);
 }
 
 void sim_memory_close(struct chx_dev *dev)
 {
-  for (size_t i = 0; i < dev->n_blocks; i++) {
-    free(dev->block[i]->data);
-    free(dev->block[i]);
-  }
+  for (size_t i = 0; i < dev->n_blocks; i++) free_block(dev->block[i]);
   free(dev->block);
   dev->block = NULL;
   dev->n_blocks = dev->room = 0;
-  if (dev->arena) munmap(dev->arena, ARENA_BYTES);
+  if (dev->arena) munmap(dev->arena, dev->arena_bytes);
   dev->arena = NULL;
+}
+
+void sim_memory_wipe(struct chx_dev *dev)
+{
+  pthread_mutex_lock(&dev->lock);
+  for (size_t i = 0; i < dev->n_blocks; i++)
+    if (!dev->block[i]->pins) memset(dev->block[i]->data, 0xff, dev->block[i]->bytes);
+  pthread_mutex_unlock(&dev->lock);
+}
+
+uint64_t sim_memory_used(struct chx_dev *dev)
+{
+  pthread_mutex_lock(&dev->lock);
+  uint64_t used = dev->used;
+  pthread_mutex_unlock(&dev->lock);
+  return used;
 }
 
 /* The first allocation that starts after `at`: its position in dev->block. */
@@ -50,26 +133,30 @@ static size_t upper(const struct chx_dev *dev, uint64_t at)
 
 /* ---- allocations --------------------------------------------------------------------------------------------------- */
 
-/* A place for `span` bytes of addresses: past the newest allocation, or, at the end of the arena, the first gap. */
+static uint64_t end_of(const struct sim_block *b) { return (b->at + b->bytes) / GAP * GAP + GAP; }
+
+/* The first gap of `span` bytes at or after `from`. */
+static bool find_from(const struct chx_dev *dev, uint64_t from, uint64_t span, uint64_t *at)
+{
+  size_t i = upper(dev, from);
+  if (i && end_of(dev->block[i - 1]) > from) from = end_of(dev->block[i - 1]);
+  for (; i < dev->n_blocks && dev->block[i]->at - from < span; i++) from = end_of(dev->block[i]);
+  *at = from;
+  return span <= dev->arena_bytes && from <= dev->arena_bytes - span;
+}
+
+/* A place for `span` bytes of addresses: past the newest allocation, or, at the end of the arena, from its begin. */
 static bool find_place(struct chx_dev *dev, uint64_t span, uint64_t *at)
 {
-  if (span > ARENA_BYTES) return false;
-  if (dev->next > ARENA_BYTES - span) dev->next = 0;
-  uint64_t from = dev->next;
-  for (size_t i = upper(dev, from); i < dev->n_blocks; i++) {
-    if (dev->block[i]->at - from >= span) break;
-    from = (dev->block[i]->at + dev->block[i]->bytes) / GAP * GAP + GAP;
-  }
-  if (from > ARENA_BYTES - span) return false;
-  *at = from;
-  dev->next = from + span;
+  if (!find_from(dev, dev->next, span, at) && !find_from(dev, 0, span, at)) return false;
+  dev->next = *at + span;
   return true;
 }
 
 /* The device's lock is held. */
 static struct sim_block *add_block(struct chx_dev *dev, uint64_t bytes)
 {
-  if (bytes > dev->capacity - dev->used) return NULL;
+  if (bytes > dev->opt.capacity - dev->used) return NULL;
   if (dev->n_blocks == dev->room) {
     size_t room = dev->room ? 2 * dev->room : 64;
     struct sim_block **list = realloc(dev->block, room * sizeof *list);
@@ -78,14 +165,12 @@ static struct sim_block *add_block(struct chx_dev *dev, uint64_t bytes)
     dev->room = room;
   }
   struct sim_block *b = calloc(1, sizeof *b);
-  void *data = NULL;
-  if (!b || posix_memalign(&data, 64, bytes ? bytes : 1) || !find_place(dev, bytes / GAP * GAP + 2 * GAP, &b->at)) {
-    free(data);
-    free(b);
+  if (!b) return NULL;
+  b->bytes = bytes;
+  if (!get_bytes(dev, b) || !find_place(dev, bytes / GAP * GAP + 2 * GAP, &b->at)) {
+    free_block(b);
     return NULL;
   }
-  b->bytes = bytes;
-  b->data = data;
   size_t i = upper(dev, b->at);
   memmove(&dev->block[i + 1], &dev->block[i], (dev->n_blocks++ - i) * sizeof *dev->block);
   dev->block[i] = b;
@@ -95,38 +180,30 @@ static struct sim_block *add_block(struct chx_dev *dev, uint64_t bytes)
 
 chx_status sim_alloc(chx_dev *dev, chx_queue *q, uint64_t bytes, uint32_t kind, chx_buffer *out)
 {
-  char text[SIM_TEXT];
-  bool late;
-  chx_status st = sim_here();
+  struct sim_late late;
   (void)q;
-  if (st) return st;
   if (kind & ~(uint32_t)CHX_B_DEVICE) return sim_fail(CHX_EUNSUPPORTED, "alloc: there is device memory only");
-  if (sim_fault(dev, CHX_SIM_ALLOC, "alloc", &late, text)) return sim_fail(CHX_ENOMEM, "%s", text);
+  chx_status st = sim_action(dev, CHX_SIM_ALLOC, "memory", &late);
+  if (st) return st;
   pthread_mutex_lock(&dev->lock);
   struct sim_block *b = add_block(dev, bytes);
   uint64_t used = dev->used;
   pthread_mutex_unlock(&dev->lock);
   if (!b)
     return sim_fail(CHX_ENOMEM, "no memory for %llu bytes, %llu of %llu are in use", (unsigned long long)bytes,
-                    (unsigned long long)used, (unsigned long long)dev->capacity);
+                    (unsigned long long)used, (unsigned long long)dev->opt.capacity);
   memset(b->data, 0xff, bytes);
-  out->flags = CHX_B_DEVICE;
+  out->flags = CHX_B_DEVICE | (b->window ? CHX_B_SHARED : 0) | (dev->opt.mode == SIM_COHERENT ? CHX_B_COHERENT : 0);
   out->handle = dev->arena + b->at;
-  out->host_ptr = NULL;
+  out->host_ptr = b->window;
   out->bytes = bytes;
   return CHX_OK;
-}
-
-static void free_block(struct sim_block *b)
-{
-  free(b->data);
-  free(b);
 }
 
 struct sim_block *sim_pin(struct chx_dev *dev, const void *p)
 {
   uint64_t at = (uint64_t)((uintptr_t)p - (uintptr_t)dev->arena);
-  if (at >= ARENA_BYTES) return NULL;
+  if (at >= dev->arena_bytes) return NULL;
   pthread_mutex_lock(&dev->lock);
   size_t i = upper(dev, at);
   struct sim_block *b = i ? dev->block[i - 1] : NULL;
@@ -143,6 +220,13 @@ void sim_unpin(struct chx_dev *dev, struct sim_block *b)
   bool last = --b->pins == 0 && b->released;
   pthread_mutex_unlock(&dev->lock);
   if (last) free_block(b);
+}
+
+char *sim_open_range(struct chx_dev *dev, const void *p, uint64_t bytes, struct sim_block **b)
+{
+  if (!(*b = sim_pin(dev, p))) return NULL;
+  uint64_t offset = (uint64_t)((const char *)p - dev->arena) - (*b)->at;
+  return bytes <= (*b)->bytes - offset ? (*b)->data + offset : NULL;
 }
 
 struct release_job {
@@ -186,74 +270,4 @@ void sim_release(chx_dev *dev, chx_queue *q, chx_buffer *buffer)
   r->dev = dev;
   r->handle = buffer->handle;
   sim_enqueue(dev, q, &r->job);
-}
-
-/* ---- copies -------------------------------------------------------------------------------------------------------- */
-
-enum { HOST_TO_DEVICE = 0, DEVICE_TO_HOST, DEVICE_TO_DEVICE };
-static const char *const directions[] = {"host to device", "device to host", "device to device"};
-
-struct copy_job {
-  struct sim_job job;
-  struct chx_dev *dev;
-  char *dst;
-  const char *src;
-  uint64_t bytes;
-  uint32_t dir;
-  bool fault;
-  char *text; /* of the fault */
-};
-
-/* A device's address as the host's, with its allocation pinned; NULL: not all of [p, p + bytes) is in one. */
-static char *open_range(struct chx_dev *dev, const char *p, uint64_t bytes, struct sim_block **b)
-{
-  if (!(*b = sim_pin(dev, p))) return NULL;
-  uint64_t offset = (uint64_t)(p - dev->arena) - (*b)->at;
-  return bytes <= (*b)->bytes - offset ? (*b)->data + offset : NULL;
-}
-
-static chx_status run_copy(struct sim_job *job)
-{
-  struct copy_job *c = (struct copy_job *)job;
-  struct sim_block *to = NULL, *from = NULL;
-  if (c->fault) return sim_fail(CHX_EDEVICE, "%s", c->text);
-  char *dst = c->dir == DEVICE_TO_HOST ? c->dst : open_range(c->dev, c->dst, c->bytes, &to);
-  const char *src = c->dir == HOST_TO_DEVICE ? c->src : open_range(c->dev, c->src, c->bytes, &from);
-  chx_status st = CHX_OK;
-  if (dst && src) memmove(dst, src, c->bytes);
-  else
-    st = sim_fail(CHX_EARG, "copy, %s: the %s %llu bytes are not in a live allocation of this device",
-                  directions[c->dir], dst ? "source's" : "target's", (unsigned long long)c->bytes);
-  sim_unpin(c->dev, to);
-  sim_unpin(c->dev, from);
-  return st;
-}
-
-chx_status sim_copy(chx_dev *dev, chx_queue *q, void *dst, uint64_t dst_off, const void *src, uint64_t src_off,
-                    uint64_t bytes, uint32_t dir)
-{
-  char text[SIM_TEXT];
-  bool late = false;
-  chx_status st = sim_here();
-  if (st) return st;
-  if (dir > DEVICE_TO_DEVICE) return sim_fail(CHX_EARG, "copy: direction %u, want 0, 1 or 2", dir);
-  bool fault = sim_fault(dev, CHX_SIM_COPY, directions[dir], &late, text);
-  if (fault && !late) return sim_fail(CHX_EDEVICE, "%s", text);
-  if (!bytes && !fault) return CHX_OK;
-  uint64_t payload = dir == HOST_TO_DEVICE ? bytes : 0; /* the host's bytes are lent for this call only */
-  struct copy_job *c = sim_job_new(sizeof *c + (fault ? SIM_TEXT : 0) + payload, run_copy);
-  if (!c) return CHX_ENOMEM;
-  char *room = (char *)(c + 1);
-  c->dev = dev;
-  c->bytes = bytes;
-  c->dir = dir;
-  c->dst = (char *)((uintptr_t)dst + dst_off);
-  c->src = (const char *)((uintptr_t)src + src_off);
-  if (fault) {
-    c->fault = true;
-    c->text = memcpy(room, text, SIM_TEXT);
-    room += SIM_TEXT;
-  }
-  if (payload) c->src = memcpy(room, c->src, bytes);
-  return sim_enqueue(dev, q, &c->job);
 }

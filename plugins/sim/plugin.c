@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * plugin.c: the descriptor of sim, its two devices, and the copy of native that computes for them.
- *
- * Options, from the core: CHX_SIM_FAIL a list of faults (sim.h), CHX_SIM_DELAY_US a pause before each queued action,
- * CHX_SIM_MEMORY the bytes of each device (4 GiB). They are read when a device is opened.
+ * plugin.c: the descriptor of sim, its devices, and the copy of native that computes for them.
  */
 #include "internal.h"
 #include <dlfcn.h>
@@ -41,12 +38,6 @@ static chx_status native_parallel_for(void *ctx, int64_t n, int64_t grain, void 
   return CHX_OK;
 }
 
-static const char *option(void *ctx, const char *key)
-{
-  (void)ctx;
-  return CHX_HAS(sim.host, chx_host, option) ? sim.host->option(sim.host->ctx, key) : NULL;
-}
-
 static const chx_host native_host = {
     .size = sizeof native_host,
     .abi_minor = CHX_ABI_MINOR,
@@ -54,7 +45,7 @@ static const chx_host native_host = {
     .log = native_log,
     .scratch = sim_scratch,
     .parallel_for = native_parallel_for,
-    .option = option,
+    .option = sim_option,
 };
 
 /* A file of memory alone with the content of the one at path; -1 with errno set. */
@@ -116,38 +107,18 @@ static chx_status open_native(void)
 
 /* ---- devices --------------------------------------------------------------------------------------------------------- */
 
-/* An option as a number; false: it is none. */
-static bool number(const char *key, uint64_t least, uint64_t most, uint64_t *value)
-{
-  const char *text = option(NULL, key);
-  char *end;
-  if (!text || !*text) return true;
-  errno = 0;
-  *value = strtoull(text, &end, 10);
-  return !errno && !*end && *text != '-' && *value >= least && *value <= most;
-}
-
 static chx_status device_open(void *state, uint32_t i, chx_dev **out)
 {
   (void)state;
-  const char *faults = option(NULL, "CHX_SIM_FAIL");
-  uint64_t delay_us = 0, capacity = (uint64_t)4 << 30;
-  if (i >= SIM_DEVICES) return sim_fail(CHX_EDEVICE, "sim: device %u, there are %d", i, SIM_DEVICES);
-  if (!number("CHX_SIM_DELAY_US", 0, 60000000, &delay_us))
-    return sim_fail(CHX_EARG, "sim: CHX_SIM_DELAY_US is \"%s\", want microseconds, at most 60000000",
-                    option(NULL, "CHX_SIM_DELAY_US"));
-  if (!number("CHX_SIM_MEMORY", 1, (uint64_t)1 << 34, &capacity))
-    return sim_fail(CHX_EARG, "sim: CHX_SIM_MEMORY is \"%s\", want bytes, at most 17179869184",
-                    option(NULL, "CHX_SIM_MEMORY"));
-  if (sim_fault_ops.arm(i, faults))
-    return sim_fail(CHX_EARG, "sim: CHX_SIM_FAIL is \"%s\", want a list like alloc:7,copy:3,kernel:12,kernel:12:late",
-                    faults);
-  sim_fault_ops.delay(i, (uint32_t)delay_us);
+  if (i >= sim.n_devices) return sim_fail(CHX_EDEVICE, "sim: device %u, there are %u", i, sim.n_devices);
   struct chx_dev *dev = &sim.dev[i];
   if (dev->arena) return sim_fail(CHX_EDEVICE, "%s: it is open already", dev->name);
-  dev->index = i;
-  dev->capacity = capacity;
-  snprintf(dev->name, sizeof dev->name, "sim:%u", i);
+  chx_status st = sim_read_options(&dev->opt);
+  if (st) return st;
+  const char *faults = sim_option(NULL, "CHX_SIM_FAIL");
+  if (sim_fault_ops.arm(i, faults))
+    return sim_fail(CHX_EARG, "sim: CHX_SIM_FAIL is \"%s\", want a list like alloc:7,copy:3,kernel:12,kernel:12:late,lost:9",
+                    faults);
   if (!sim_memory_open(dev))
     return sim_fail(CHX_ENOMEM, "%s: no room for its addresses: %s", dev->name, strerror(errno));
   *out = dev;
@@ -162,17 +133,15 @@ static void device_close(chx_dev *dev)
 static chx_status info(chx_dev *dev, chx_device_info *out)
 {
   chx_device_info native = {.size = sizeof native};
+  if (atomic_load(&dev->lost)) return sim_alive(dev);
   sim.native_ops->info(sim.native, &native);
-  uint64_t used = 0;
-  if (sim.pid == getpid()) {
-    pthread_mutex_lock(&dev->lock);
-    used = dev->used;
-    pthread_mutex_unlock(&dev->lock);
-  }
+  uint64_t used = sim.pid == getpid() ? sim_memory_used(dev) : 0;
   const chx_device_info all = {
-    .size = out->size, .flags = CHX_D_ASYNC, .name = dev->index ? "simulated accelerator 1" : "simulated accelerator 0",
-    .vendor = "chx", .bus_id = "", .dl_type = 12, .dl_id = (int32_t)dev->index, .dtypes = native.dtypes,
-    .mem_total = dev->capacity, .mem_free = dev->capacity - used, .max_alloc = dev->capacity, .alignment = 64,
+    .size = out->size,
+    .flags = CHX_D_ASYNC | (dev->opt.mode == SIM_PRIVATE ? 0 : CHX_D_MAPPABLE) | (dev->opt.guard ? CHX_D_OWN_POOL : 0),
+    .name = dev->title, .vendor = "chx", .bus_id = "", .dl_type = 12, .dl_id = (int32_t)dev->index,
+    .dtypes = native.dtypes, .mem_total = dev->opt.capacity, .mem_free = dev->opt.capacity - used,
+    .max_alloc = dev->opt.capacity, .alignment = dev->opt.guard ? 1 : 64,
   };
   memcpy(out, &all, out->size < sizeof all ? out->size : sizeof all);
   return CHX_OK;
@@ -181,7 +150,8 @@ static chx_status info(chx_dev *dev, chx_device_info *out)
 static const void *extension(chx_dev *dev, const char *name)
 {
   (void)dev;
-  return name && !strcmp(name, CHX_SIM_FAULT) ? &sim_fault_ops : NULL;
+  if (!name) return NULL;
+  return !strcmp(name, CHX_SIM_FAULT) ? (const void *)&sim_fault_ops : !strcmp(name, "chx.peer/1") ? &sim_peer_ops : NULL;
 }
 
 static const chx_device_ops *device_ops(void *state)
@@ -193,6 +163,8 @@ static const chx_device_ops *device_ops(void *state)
       .alloc = sim_alloc,
       .release = sim_release,
       .copy = sim_copy,
+      .map = sim_map,
+      .unmap = sim_unmap,
       .queue_new = sim_queue_new,
       .queue_free = sim_queue_free,
       .queue_mark = sim_queue_mark,
@@ -207,15 +179,47 @@ static const chx_device_ops *device_ops(void *state)
 
 /* ---- the plugin ------------------------------------------------------------------------------------------------------ */
 
+static void forget_devices(void)
+{
+  uint32_t n = sim.n_devices;
+  sim.n_devices = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    sim_memory_close(&sim.dev[i]);
+    pthread_mutex_destroy(&sim.dev[i].lock);
+  }
+  free(sim.dev);
+  sim.dev = NULL;
+}
+
+static chx_status make_devices(void)
+{
+  uint32_t n;
+  chx_status st = sim_count_devices(&n);
+  if (st) return st;
+  if (!(sim.dev = calloc(n, sizeof *sim.dev))) return sim_fail(CHX_ENOMEM, "sim: no memory for %u devices", n);
+  for (uint32_t i = 0; i < n; i++) {
+    struct chx_dev *dev = &sim.dev[i];
+    dev->index = i;
+    snprintf(dev->name, sizeof dev->name, "sim:%u", i);
+    snprintf(dev->title, sizeof dev->title, "simulated accelerator %u", i);
+    pthread_mutex_init(&dev->lock, NULL);
+  }
+  sim.n_devices = n;
+  return CHX_OK;
+}
+
 static chx_status plugin_open(const chx_host *host, void **state)
 {
   if (sim.host) return host->fail(host->ctx, CHX_EFAILED, "sim: it is open already, by another user in this process");
   sim.host = host;
   sim.pid = getpid();
-  for (int i = 0; i < SIM_DEVICES; i++) pthread_mutex_init(&sim.dev[i].lock, NULL);
-  chx_status st = open_native();
+  chx_status st = make_devices();
+  if (!st) st = open_native();
   if (!st && !sim_kernels_open()) st = sim_fail(CHX_ENOMEM, "sim: no memory for its table of kernels");
-  if (st) sim.host = NULL;
+  if (st) {
+    forget_devices();
+    sim.host = NULL;
+  }
   *state = &sim;
   return st;
 }
@@ -223,7 +227,7 @@ static chx_status plugin_open(const chx_host *host, void **state)
 static chx_status device_count(void *state, uint32_t *n)
 {
   (void)state;
-  *n = SIM_DEVICES;
+  *n = sim.n_devices;
   return CHX_OK;
 }
 
@@ -232,7 +236,7 @@ static void plugin_close(void *state)
   (void)state;
   if (sim_here()) return;
   sim_queues_stop();
-  for (int i = 0; i < SIM_DEVICES; i++) sim_memory_close(&sim.dev[i]);
+  forget_devices();
   sim_kernels_close();
   sim.host = NULL;
 }

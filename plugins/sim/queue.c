@@ -4,7 +4,8 @@
  * A point is the count of jobs queued so far. The first job that fails makes the queue fail for good: later copies and
  * kernels are skipped, since what they read may never have been written, and every sync of a point from there on
  * repeats the error. Releases, waits and host steps are still done. A wait does not hand an error on: who waits may do
- * so only to use the same memory next.
+ * so only to use the same memory next. On a lost device every job fails, and so does every sync, but not before the jobs
+ * up to its point have been seen to: none of them touches the host's memory later.
  */
 #include "internal.h"
 #include <errno.h>
@@ -112,8 +113,9 @@ static void *work(void *arg)
     if (!skip) {
       text[0] = 0;
       job_text = text;
-      sim_delay(q->dev->index);
-      st = job->run(job);
+      sim_delay(q->dev);
+      st = job->always ? CHX_OK : sim_alive(q->dev);
+      if (!st) st = job->run(job);
       job_text = NULL;
     }
     uint64_t point = job->point;
@@ -148,7 +150,7 @@ static void unref(struct chx_queue *q)
 
 chx_status sim_queue_new(chx_dev *dev, void *adopt, chx_queue **out)
 {
-  chx_status st = sim_here();
+  chx_status st = sim_alive(dev);
   if (st) return st;
   if (adopt) return sim_fail(CHX_EUNSUPPORTED, "there are no foreign queues to adopt");
   struct chx_queue *q = calloc(1, sizeof *q);
@@ -239,7 +241,6 @@ static uint64_t clamp(const struct chx_queue *q, uint64_t point)
 
 chx_status sim_queue_sync(chx_dev *dev, chx_queue *q, uint64_t point, int64_t timeout_ns)
 {
-  (void)dev;
   chx_status st = sim_here();
   if (st) return st;
   struct timespec until;
@@ -262,7 +263,8 @@ chx_status sim_queue_sync(chx_dev *dev, chx_queue *q, uint64_t point, int64_t ti
     memcpy(text, q->text, sizeof text);
   }
   pthread_mutex_unlock(&q->lock);
-  return st && st != CHX_NOT_READY ? sim_fail(st, "%s", text) : st;
+  if (st == CHX_NOT_READY) return st;
+  return st ? sim_fail(st, "%s", text) : sim_alive(dev);
 }
 
 struct wait_job {
@@ -283,7 +285,7 @@ static chx_status run_wait(struct sim_job *job)
 
 chx_status sim_queue_wait(chx_dev *dev, chx_queue *waiter, chx_queue *on, uint64_t point)
 {
-  chx_status st = sim_here();
+  chx_status st = sim_alive(dev);
   if (st) return st;
   if (waiter == on) return CHX_OK; /* it is in order with itself */
   struct wait_job *w = sim_job_new(sizeof *w, run_wait);
@@ -313,7 +315,7 @@ static chx_status run_call(struct sim_job *job)
 
 chx_status sim_queue_call(chx_dev *dev, chx_queue *q, void (*fn)(void *), void *arg)
 {
-  chx_status st = sim_here();
+  chx_status st = sim_alive(dev);
   if (st) return st;
   struct call_job *c = sim_job_new(sizeof *c, run_call);
   if (!c) return CHX_ENOMEM;
