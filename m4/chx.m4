@@ -70,3 +70,44 @@ AC_DEFUN([CHX_PROBE],[m4_pushdef([chx_N],[m4_toupper([$1])])
   AC_SUBST(chx_N[_LIBS])
   CHX_FOUND([$1],[$chx_have],[$chx_why])
   m4_popdef([chx_N])])
+
+dnl CHX_HEADER(name, header, [flags], [folders]): for a backend whose libraries are opened at run time: looks for the header alone,
+dnl in DIR/include, where the compiler looks, and in the folders. Sets NAME_CPPFLAGS and does CHX_FOUND.
+AC_DEFUN([CHX_HEADER],[m4_pushdef([chx_N],[m4_toupper([$1])])
+  chx_have=no
+  chx_N[]_CPPFLAGS=
+  chx_sc=$CPPFLAGS
+  AS_IF([test $with_$1 != no],
+    [AC_MSG_CHECKING([for $2])
+     AS_IF([test -n "$chx_$1_dir"],[chx_places="$chx_$1_dir/include"],[chx_places="none $4"])
+     for chx_d in $chx_places; do
+       chx_i=
+       test $chx_d = none || chx_i="-isystem $chx_d"
+       CPPFLAGS="$chx_sc $3 $chx_i"
+       AC_PREPROC_IFELSE([AC_LANG_PROGRAM([[#include <$2>]])],[chx_have=yes chx_N[]_CPPFLAGS="$3 $chx_i"; break])
+     done
+     AC_MSG_RESULT([$chx_have])])
+  CPPFLAGS=$chx_sc
+  AC_SUBST(chx_N[_CPPFLAGS])
+  CHX_FOUND([$1],[$chx_have],[$2 was not found])
+  m4_popdef([chx_N])])
+
+dnl CHX_PART(name, header, backend, what): --with-name for a library that a backend found by CHX_HEADER may use; its header is
+dnl looked for in DIR/include and where the backend's are. Sets NAME_CPPFLAGS and does CHX_FOUND.
+AC_DEFUN([CHX_PART],[m4_pushdef([chx_N],[m4_toupper([$1])])
+  CHX_WITH([$1],[$4])
+  chx_have=no
+  chx_why="$2 was not found"
+  chx_N[]_CPPFLAGS=
+  AS_IF([test -n "$chx_$1_dir"],[chx_N[]_CPPFLAGS="-isystem $chx_$1_dir/include"])
+  AS_IF([test $have_$3 = no],[chx_why="$3 is not built"],
+    [test $with_$1 != no],
+      [chx_sc=$CPPFLAGS
+       CPPFLAGS="$CPPFLAGS $chx_N[]_CPPFLAGS $m4_toupper([$3])_CPPFLAGS"
+       AC_MSG_CHECKING([for $2])
+       AC_PREPROC_IFELSE([AC_LANG_PROGRAM([[#include <$2>]])],[chx_have=yes])
+       AC_MSG_RESULT([$chx_have])
+       CPPFLAGS=$chx_sc])
+  AC_SUBST(chx_N[_CPPFLAGS])
+  CHX_FOUND([$1],[$chx_have],[$chx_why])
+  m4_popdef([chx_N])])
