@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT
+ * kernels.c: matmul and linear by rocBLAS, which come before the shared kernels, and decline, for good, where the
+ * library is missing.
+ *
+ * A rocBLAS handle is one stream's, so each queue has its own, made at first use. rocBLAS has no bias: it is copied
+ * into each row of the result first, and the product is added to it, before it is rounded.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "../cudalike/drv.h"
+#include "rocblas.h"
+
+enum { HANDLE = 0 };
+
+#define ROC_FUNCTIONS(F) \
+  F(create, rocblas_create_handle) F(destroy, rocblas_destroy_handle) F(set_stream, rocblas_set_stream) \
+  F(status_text, rocblas_status_to_string) F(gemm, rocblas_gemm_strided_batched_ex)
+
+static struct { ROC_FUNCTIONS(DRV_MEMBER) } roc;
+
+static bool bind(void *handle, char *why, size_t size)
+{
+#define BIND(member, function) \
+  if (!drv_symbol(handle, &roc.member, DRV_NAME(function), why, size)) return false;
+  ROC_FUNCTIONS(BIND)
+#undef BIND
+  return true;
+}
+
+static bool opened(void)
+{
+  static const char *const names[] = {"librocblas.so.5", "librocblas.so.4", "librocblas.so.3", "librocblas.so.0",
+                                      "librocblas.so",
+                                      "/opt/rocm/lib/librocblas.so", NULL};
+  static drv_library library = DRV_LIBRARY("CHX_ROCBLAS_LIBRARY", names);
+  return drv_library_open(&library, bind);
+}
+
+static chx_status failed(const chx_call *c, rocblas_status code, const char *call)
+{
+  return gpu_fail(gpu_of(c->dev), code == rocblas_status_memory_error ? CHX_ENOMEM : CHX_EFAILED, "%s: %s: %s (%d)",
+                  gpu_of(c->dev)->spec, call, roc.status_text(code), (int)code);
+}
+
+static chx_status handle_of(const chx_call *c, rocblas_handle *out)
+{
+  const chx_status st = drv_enter(c->dev);
+  if (st) return st;
+  if (!c->queue->handle[HANDLE]) {
+    rocblas_handle made = NULL;
+    rocblas_status code = roc.create(&made);
+    if (!code && (code = roc.set_stream(made, c->queue->stream))) roc.destroy(made);
+    if (code == rocblas_status_memory_error) return failed(c, code, "rocblas_create_handle");
+    if (code) return drv_without(c->dev, &c->dev->no_blas, "rocBLAS", roc.status_text(code));
+    c->queue->handle[HANDLE] = made;
+  }
+  *out = c->queue->handle[HANDLE];
+  return CHX_OK;
+}
+
+void drv_queue_handles_close(chx_queue *q)
+{
+  if (q->handle[HANDLE]) roc.destroy(q->handle[HANDLE]);
+  q->handle[HANDLE] = NULL;
+}
+
+void drv_blas_close(chx_dev *dev) { dev->blas = NULL; }
+
+/* ---- kernels ----------------------------------------------------------------------------------------------------- */
+
+static bool product_of(const void *self, const chx_call *c, drv_product *p)
+{
+  return *(const bool *)self ? drv_product_of_linear(c, p) : drv_product_of_matmul(c, p);
+}
+
+static chx_status accepts(void *self, const chx_call *c)
+{
+  drv_product p;
+  return product_of(self, c, &p) && !atomic_load(&c->dev->no_blas) && opened() ? CHX_OK : CHX_DECLINED;
+}
+
+/* y = the bias in each row, by the shared copy kernel. */
+static chx_status fill_bias(const chx_call *c)
+{
+  const chx_kernel *copy = NULL;
+  for (uint32_t i = 0; (copy = gpu_kernel_at(gpu_of(c->dev), i)) && strcmp(copy->op, "copy"); i++) {}
+  if (!copy) return CHX_DECLINED;
+  const int64_t strides[2] = {0, c->in[2].strides[0]};
+  chx_tensor row = c->in[2];
+  row.ndim = 2;
+  row.shape = c->out[0].shape;
+  row.strides = strides;
+  row.flags &= ~(uint64_t)CHX_T_CONTIGUOUS;
+  chx_call call = *c;
+  call.in = &row;
+  call.n_in = 1;
+  call.attr = NULL;
+  return copy->run(copy->self, &call);
+}
+
+static rocblas_datatype type_of(int dtype)
+{
+  return dtype == CHX_F16    ? rocblas_datatype_f16_r
+         : dtype == CHX_BF16 ? rocblas_datatype_bf16_r
+         : dtype == CHX_F64  ? rocblas_datatype_f64_r
+                             : rocblas_datatype_f32_r;
+}
+
+static chx_status run(void *self, const chx_call *c)
+{
+  const rocblas_datatype type = type_of(gpu_dtype(&c->out[0]));
+  const bool wide = type == rocblas_datatype_f64_r;
+  rocblas_handle handle = NULL;
+  drv_product p;
+  if (!product_of(self, c, &p)) return CHX_DECLINED;
+  const float one_f = 1, beta_f = p.bias ? 1 : 0;
+  const double one_d = 1, beta_d = p.bias ? 1 : 0;
+  chx_status st = handle_of(c, &handle);
+  if (!st && p.bias) st = fill_bias(c);
+  if (st) return st;
+  void *d = drv_data(&c->out[0]);
+  const rocblas_status code = roc.gemm(
+    handle, p.a.turned ? rocblas_operation_transpose : rocblas_operation_none,
+    p.b.turned ? rocblas_operation_transpose : rocblas_operation_none, (rocblas_int)p.m, (rocblas_int)p.n, (rocblas_int)p.k,
+    wide ? (const void *)&one_d : &one_f, drv_data(&c->in[p.a_in]), type, (rocblas_int)p.a.ld, p.a.step,
+    drv_data(&c->in[1 - p.a_in]), type, (rocblas_int)p.b.ld, p.b.step, wide ? (const void *)&beta_d : &beta_f, d, type,
+    (rocblas_int)p.d.ld, p.d.step, d, type, (rocblas_int)p.d.ld, p.d.step, (rocblas_int)p.batch,
+    wide ? rocblas_datatype_f64_r : rocblas_datatype_f32_r, rocblas_gemm_algo_standard, 0, 0);
+  if (code == rocblas_status_not_implemented && !p.bias) return CHX_DECLINED; /* nothing was queued */
+  if (code) return failed(c, code, "rocblas_gemm_strided_batched_ex");
+  return drv_queued(c->dev, c->queue, DRV_SUCCESS, "");
+}
+
+static const bool linear[2] = {false, true};
+#define KERNEL(name, which, ranks) \
+  {.size = sizeof(chx_kernel), .min_version = 1, .max_version = 1, .max_rank = ranks, .op = name, .dtypes_in = CHX_FLOATS, \
+   .dtypes_out = CHX_FLOATS, .accepts = accepts, .run = run, .self = (void *)(uintptr_t)&linear[which]}
+static const chx_kernel matmul_kernel = KERNEL("matmul", 0, CHX_MAX_RANK), linear_kernel = KERNEL("linear", 1, 2);
+const chx_kernel *const drv_vendor_kernels[] = {&matmul_kernel, &linear_kernel, NULL};

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT
+ * test_cuda.c: the cuda plugin on a stand-in for NVIDIA's libraries (fakegpu.h), since few machines have the real ones.
+ */
+#define PLUGIN "cuda"
+#define DLPACK 2
+#define DRIVER_OPTION "CHX_CUDA_LIBRARY"
+#define COMPILER_OPTION "CHX_NVRTC_LIBRARY"
+#define OPTIONS DRIVER_OPTION, COMPILER_OPTION, "CHX_CUBLAS_LIBRARY", "CHX_CUDNN_LIBRARY"
+#define COMPILED "Compile copy --gpu-architecture=sm_90 --std=c++17 -fmad=false"
+#include "cudalike.h"
+
+#define DEV "cuda:0"
+
+/* ---- architectures ----------------------------------------------------------------------------------------------- */
+
+static void newer_device(void)
+{
+  gpu.state->arch = 103; /* the compiler has 80, 90 and 120 */
+  is_int(copy_once(), CHX_OK, "it runs");
+  ok(count("Compile copy --gpu-architecture=compute_90") == 1 && strstr(last("ModuleLoad"), "ptx copy"), "%s",
+     last("ModuleLoad"));
+}
+
+static void known_device(void)
+{
+  gpu.state->arch = 120;
+  is_int(copy_once(), CHX_OK, "it runs");
+  ok(count("Compile copy --gpu-architecture=sm_120") == 1 && strstr(last("ModuleLoad"), "cubin copy"), "%s",
+     last("ModuleLoad"));
+}
+
+/* ---- products ---------------------------------------------------------------------------------------------------- */
+
+#define SHAPE(...) (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]){__VA_ARGS__}
+
+static void product(chx_scope *s, int dtype, const int *turn, int na, const int64_t *a, int nb, const int64_t *b,
+                    const char *want)
+{
+  chx_array *y[2];
+  for (int i = 0; i < 2; i++) {
+    const char *dev = i ? "native:0" : DEV;
+    chx_array *x = numbers(s, dev, dtype, na, a, 3), *w = numbers(s, dev, dtype, nb, b, 8);
+    if (turn[0]) x = chx_transpose(s, x, 0, NULL);
+    if (turn[1]) w = chx_transpose(s, w, 0, NULL);
+    gpu.clear();
+    y[i] = chx_matmul(s, x, w);
+    if (!i) ok(strstr(last("cublasLtMatmul"), want) != NULL, "%s: %s", want, last("cublasLtMatmul"));
+  }
+  ok(same(y[0], y[1]), "the product: %s", chx_scope_message(s));
+}
+
+static void products(chx_scope *s)
+{
+  static const int plain[2] = {0, 0}, left[2] = {1, 0}, right[2] = {0, 1}, both[2] = {1, 1};
+  product(s, CHX_F32, plain, SHAPE(3, 4), SHAPE(4, 5), "ta 0 tb 0 a 5x4/5 b 4x3/4 d 5x3/5 batch 1");
+  product(s, CHX_F32, left, SHAPE(4, 3), SHAPE(4, 5), "ta 0 tb 1 a 5x4/5 b 3x4/3 d 5x3/5 batch 1");
+  product(s, CHX_F32, right, SHAPE(3, 4), SHAPE(5, 4), "ta 1 tb 0 a 4x5/4 b 4x3/4 d 5x3/5 batch 1");
+  product(s, CHX_F64, both, SHAPE(4, 3), SHAPE(5, 4), "type 1 compute 70 scale 1 ta 1 tb 1");
+  product(s, CHX_F32, plain, SHAPE(2, 6, 3, 4), SHAPE(2, 6, 4, 5), "batch 12 steps 20 12 15");
+  product(s, CHX_F32, plain, SHAPE(6, 3, 4), SHAPE(4, 5), "batch 6 steps 0 12 15");
+  product(s, CHX_F32, plain, SHAPE(1, 4), SHAPE(4, 1), "d 1x1/1 batch 1");
+  gpu.clear();
+  chx_array *x = numbers(s, DEV, CHX_F32, SHAPE(3, 4), 1), *w = numbers(s, DEV, CHX_F32, SHAPE(4, 5), 2);
+  for (int i = 0; i < 5; i++) chx_matmul(s, x, w);
+  ok(count("heuristic") <= 2 && count("cublasLtMatmul") == 5, "algorithms are asked for once a signature: %d",
+     count("heuristic"));
+  chx_matmul(s, x, numbers(s, DEV, CHX_F32, SHAPE(4, 6), 2));
+  ok(count("align 16 schemes 2") >= 1 && count("align 4 schemes 2") >= 1,
+     "for aligned operands and others, summing in f32");
+  ok(strstr(last("cublasLtMatmul"), "align 16 workspace 4112") != NULL, "aligned ones take theirs: %s",
+     last("cublasLtMatmul"));
+  chx_array *big = numbers(s, DEV, CHX_F32, SHAPE(5, 4), 1);
+  chx_slice_attr from = CHX_ATTR(slice);
+  from.start = CHX_INTS(1, 1);
+  from.stop = CHX_INTS(5, 4);
+  chx_array *part = chx_slice(s, big, &from); /* [4, 3] at rows of 4, at 20 bytes */
+  chx_array *y = chx_matmul(s, part, numbers(s, DEV, CHX_F32, SHAPE(3, 2), 5));
+  ok(strstr(last("cublasLtMatmul"), "b 3x4/4") && strstr(last("cublasLtMatmul"), "align 4 "), "a part of a matrix: %s",
+     last("cublasLtMatmul"));
+  chx_array *host_part = chx_slice(s, numbers(s, "native:0", CHX_F32, SHAPE(5, 4), 1), &from);
+  ok(same(y, chx_matmul(s, host_part, numbers(s, "native:0", CHX_F32, SHAPE(3, 2), 5))), "its product: %s",
+     chx_scope_message(s));
+}
+
+static void halves(chx_scope *s)
+{
+  gpu.clear();
+  chx_matmul(s, numbers(s, DEV, CHX_F16, SHAPE(8, 8), 1), numbers(s, DEV, CHX_F16, SHAPE(8, 8), 2));
+  ok(strstr(last("cublasLtMatmul"), "type 2 compute 68 scale 0") != NULL, "f16 is summed in f32: %s",
+     last("cublasLtMatmul"));
+  gpu.clear();
+  chx_matmul(s, numbers(s, DEV, CHX_BF16, SHAPE(8, 8), 1), numbers(s, DEV, CHX_BF16, SHAPE(8, 8), 2));
+  ok(!count("cublasLtMatmul") && count("Launch gemm") == 1, "what cuBLASLt has not, the shared kernel does: %s",
+     chx_scope_message(s));
+  gpu.clear();
+  chx_matmul(s, numbers(s, DEV, CHX_BF16, SHAPE(8, 8), 1), numbers(s, DEV, CHX_BF16, SHAPE(8, 8), 2));
+  ok(!count("heuristic") && count("Launch gemm") == 1, "without asking again");
+  gpu.clear();
+  chx_matmul(s, numbers(s, DEV, CHX_I32, SHAPE(8, 8), 1), numbers(s, DEV, CHX_I32, SHAPE(8, 8), 2));
+  ok(!count("cublasLtMatmul") && count("Launch gemm") == 1, "integers are the shared kernel's");
+  chx_scope_set_device(s, DEV);
+  gpu.clear();
+  chx_matmul(s, chx_zeros(s, CHX_F32, SHAPE(3, 0)), chx_zeros(s, CHX_F32, SHAPE(0, 4)));
+  ok(!count("cublasLtMatmul"), "and what is empty");
+}
+
+static void linear(chx_scope *s)
+{
+  chx_array *y[2];
+  for (int i = 0; i < 2; i++) {
+    const char *dev = i ? "native:0" : DEV;
+    gpu.clear();
+    chx_array *x = numbers(s, dev, CHX_F32, SHAPE(6, 4), 3), *w = numbers(s, dev, CHX_F32, SHAPE(5, 4), 8);
+    y[i] = chx_linear(s, x, w, numbers(s, dev, CHX_F32, SHAPE(5), 1));
+    if (!i) ok(strstr(last("cublasLtMatmul"), "ta 1 tb 0 a 4x5/4 b 4x6/4 d 5x6/5") && strstr(last("cublasLtMatmul"), "bias 1"),
+               "linear, the bias in its epilogue: %s", last("cublasLtMatmul"));
+  }
+  ok(same(y[0], y[1]), "linear: %s", chx_scope_message(s));
+  chx_array *x = numbers(s, DEV, CHX_F32, SHAPE(6, 4), 3), *w = numbers(s, DEV, CHX_F32, SHAPE(5, 4), 8);
+  gpu.clear();
+  ok(chx_linear(s, x, w, NULL) && strstr(last("cublasLtMatmul"), "bias 0"), "without one: %s", last("cublasLtMatmul"));
+  gpu.state->fail = 13; /* CUBLAS_STATUS_EXECUTION_FAILED */
+  gpu.state->fail_at = "cublasLtMatmul";
+  ok(!chx_linear(s, x, w, NULL) && strstr(chx_scope_message(s), "cublasLtMatmul: CUBLAS_STATUS_EXECUTION_FAILED (13)"),
+     "cuBLASLt's code and text: %s", chx_scope_message(s));
+  chx_scope_clear(s);
+}
+
+static void tf32(void)
+{
+  setenv("CHX_CUDA_TF32", "1", 1);
+  chx_scope *s = chx_scope_begin(DEV);
+  chx_matmul(s, numbers(s, DEV, CHX_F32, SHAPE(8, 8), 1), numbers(s, DEV, CHX_F32, SHAPE(8, 8), 2));
+  ok(strstr(last("cublasLtMatmul"), "compute 77 ") != NULL, "by TF32: %s", last("cublasLtMatmul"));
+}
+
+/* ---- convolutions ------------------------------------------------------------------------------------------------ */
+
+static void conv(chx_scope *s, const chx_conv_attr *attr, bool bias, int nx, const int64_t *x, int nw,
+                 const int64_t *w, const char *want)
+{
+  chx_array *y[2], *gx[2], *gw[2];
+  for (int i = 0; i < 2; i++) {
+    const char *dev = i ? "native:0" : DEV;
+    chx_array *a = numbers(s, dev, CHX_F32, nx, x, 3), *k = numbers(s, dev, CHX_F32, nw, w, 8);
+    chx_array *b = bias ? numbers(s, dev, CHX_F32, SHAPE(w[0]), 4) : NULL;
+    gpu.clear();
+    y[i] = chx_conv(s, a, k, b, attr);
+    if (!ok(y[i] != NULL, "conv: %s", chx_scope_message(s))) return;
+    if (!i) ok(strstr(last("conv mode 0"), want) != NULL, "%s: %s", want, last("conv mode 0"));
+    if (!i) is_int(count("cudnnAddTensor"), bias, "a bias is added after");
+    chx_array *gy = numbers(s, dev, CHX_F32, chx_ndim(y[i]), chx_shape(y[i]), 6);
+    chx_conv_attr back = *attr;
+    back.shape.n = nx;
+    memcpy(back.shape.v, x, (size_t)nx * sizeof *x);
+    gx[i] = chx_conv_grad_input(s, gy, k, &back);
+    back.shape.n = nw;
+    memcpy(back.shape.v, w, (size_t)nw * sizeof *w);
+    gw[i] = chx_conv_grad_weight(s, a, gy, &back);
+    if (!i) ok(count("conv mode 1") == 1 && count("conv mode 2") == 1, "both gradients by cuDNN: %s",
+               chx_scope_message(s));
+  }
+  ok(same(y[0], y[1]), "conv: %s", chx_scope_message(s));
+  ok(same(gx[0], gx[1]), "conv_grad_input: %s", chx_scope_message(s));
+  ok(same(gw[0], gw[1]), "conv_grad_weight: %s", chx_scope_message(s));
+}
+
+static void convolutions(chx_scope *s)
+{
+  chx_conv_attr p = CHX_ATTR(conv);
+  conv(s, &p, false, SHAPE(2, 3, 7, 6), SHAPE(4, 3, 3, 2),
+       "type 0 compute 0 math 3 algo 2 groups 1 axes 2 format 0 workspace 512");
+  p.stride = CHX_INTS(2, 1);
+  p.pad = CHX_INTS(1, 2);
+  p.dilation = CHX_INTS(1, 2);
+  p.groups = 2;
+  conv(s, &p, true, SHAPE(2, 4, 8, 9), SHAPE(6, 2, 3, 2), "groups 2 axes 2 format 0");
+  p.layout = CHX_CHANNELS_LAST;
+  conv(s, &p, true, SHAPE(2, 8, 9, 4), SHAPE(6, 3, 2, 2), "groups 2 axes 2 format 1");
+  chx_conv_attr line = CHX_ATTR(conv);
+  line.pad = CHX_INTS(1);
+  line.stride = CHX_INTS(2);
+  conv(s, &line, true, SHAPE(2, 3, 9), SHAPE(4, 3, 3), "axes 2 format 0");
+  line.layout = CHX_CHANNELS_LAST;
+  conv(s, &line, false, SHAPE(2, 9, 3), SHAPE(4, 3, 3), "axes 2 format 1");
+  chx_conv_attr solid = CHX_ATTR(conv);
+  solid.pad = CHX_INTS(0, 1, 1);
+  conv(s, &solid, false, SHAPE(1, 2, 4, 5, 6), SHAPE(3, 2, 2, 3, 3), "axes 3 format 0");
+  gpu.clear();
+  chx_conv(s, numbers(s, DEV, CHX_F16, SHAPE(1, 8, 6, 6), 1), numbers(s, DEV, CHX_F16, SHAPE(8, 8, 3, 3), 2),
+           numbers(s, DEV, CHX_F16, SHAPE(8), 2), NULL);
+  ok(count("fused bias of 8, activation 5") == 1 && strstr(last("conv mode 0"), "type 2 compute 0 math 1 algo 1"),
+     "f16 with a bias is fused, summed in f32: %s", last("conv mode 0"));
+  gpu.clear();
+  chx_conv(s, numbers(s, DEV, CHX_F64, SHAPE(1, 2, 6, 6), 1), numbers(s, DEV, CHX_F64, SHAPE(2, 2, 3, 3), 2), NULL,
+           NULL);
+  ok(!count("conv mode") && count("Launch gemm") == 1, "what cuDNN has not, the shared kernel does: %s",
+     chx_scope_message(s));
+  gpu.state->fail = 5000; /* CUDNN_STATUS_EXECUTION_FAILED */
+  gpu.state->fail_at = "cudnn";
+  ok(!chx_conv(s, numbers(s, DEV, CHX_F32, SHAPE(1, 2, 6, 6), 1), numbers(s, DEV, CHX_F32, SHAPE(2, 2, 3, 3), 2), NULL,
+               NULL) &&
+       strstr(chx_scope_message(s), "CUDNN_STATUS_STAND_IN (5000)"), "cuDNN's code and text: %s", chx_scope_message(s));
+  chx_scope_clear(s);
+}
+
+/* ---- libraries that are missing ---------------------------------------------------------------------------------- */
+
+static void no_libraries(void)
+{
+  setenv("CHX_CUBLAS_LIBRARY", "/nowhere/libcublasLt.so", 1);
+  setenv("CHX_CUDNN_LIBRARY", "/nowhere/libcudnn.so", 1);
+  chx_scope *s = chx_scope_begin(DEV);
+  ok(chx_matmul(s, numbers(s, DEV, CHX_F32, SHAPE(8, 8), 1), numbers(s, DEV, CHX_F32, SHAPE(8, 8), 2)) &&
+     count("Launch gemm") == 1,
+     "matmul: %s", chx_scope_message(s));
+  ok(chx_conv(s, numbers(s, DEV, CHX_F32, SHAPE(1, 2, 6, 6), 1), numbers(s, DEV, CHX_F32, SHAPE(2, 2, 3, 3), 2), NULL,
+              NULL) &&
+       count("Launch gemm") == 2, "conv: %s", chx_scope_message(s));
+}
+
+/* Libraries that are there, but do not start: a driver that is too old for them, say. */
+static void bad_libraries(void)
+{
+  chx_scope *s = chx_scope_begin(DEV);
+  chx_array *x = numbers(s, DEV, CHX_F32, SHAPE(8, 8), 1);
+  gpu.state->fail = 1;
+  gpu.state->fail_at = "cublasLtCreate";
+  ok(chx_matmul(s, x, x) && chx_matmul(s, x, x) && count("Launch gemm") == 2, "matmul: %s", chx_scope_message(s));
+  ok(!count("cublasLtCreate"), "it is not tried again");
+  gpu.state->fail_at = "cudnnCreate";
+  chx_array *images = numbers(s, DEV, CHX_F32, SHAPE(1, 2, 6, 6), 1), *w = numbers(s, DEV, CHX_F32, SHAPE(2, 2, 3, 3),
+                                                                                   2);
+  ok(chx_conv(s, images, w, NULL, NULL) && chx_conv(s, images, w, NULL, NULL) && count("Launch gemm") == 4, "conv: %s",
+     chx_scope_message(s));
+  ok(!count("cudnnCreate"), "nor is cuDNN");
+}
+
+static void lazily(void)
+{
+  chx_scope *s = chx_scope_begin(DEV);
+  chx_array *x = numbers(s, DEV, CHX_F32, SHAPE(8, 8), 1);
+  ok(x && !count("cublasLtCreate") && !count("cudnnCreate") && !count("Compile"),
+     "arrays need neither library nor compiler");
+  chx_matmul(s, x, x);
+  ok(count("cublasLtCreate") == 1 && !count("cudnnCreate"), "the first product opens one");
+}
+
+/* The core's own order across devices of the plugin. */
+static void two_devices(chx_scope *s)
+{
+  chx_array *x = numbers(s, DEV, CHX_F32, SHAPE(4, 5), 1);
+  gpu.clear();
+  chx_array *y = chx_to(s, x, "cuda:1");
+  ok(y && strstr(last("CopyPeer"), "80 to 1 from 0"), "an array goes to another device by itself: %s",
+     chx_scope_message(s));
+  ok(same(y, numbers(s, "native:0", CHX_F32, SHAPE(4, 5), 1)), "and is the same");
+}
+
+int main(void)
+{
+  alarm(300); /* a deadlock is a failure, not a hang */
+  if (!ok(prepared(), "the plugin and the stand-in are there")) return done_testing();
+  in_child(newer_device, "a device that is newer than the compiler");
+  in_child(known_device, "a device that the compiler knows");
+  in_child(no_libraries, "without cuBLASLt and cuDNN the shared kernels serve");
+  in_child(bad_libraries, "where cuBLASLt and cuDNN do not start they serve, too");
+  in_child(lazily, "libraries are opened by the first operator that wants them");
+  in_child(tf32, "CHX_CUDA_TF32=1");
+  in_child(reference_mode, "in the reference mode the shared kernels serve");
+  by_the_abi();
+  chx_scope *s = chx_scope_begin(DEV);
+  if (!ok(s && !chx_scope_error(s), "the core finds the device: %s",
+          s ? chx_scope_message(s) : "")) return done_testing();
+  products(s);
+  halves(s);
+  linear(s);
+  convolutions(s);
+  two_devices(s);
+  late_index(s, DEV);
+  chx_scope_end(s);
+  return done_testing();
+}
