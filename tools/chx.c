@@ -5,7 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
-const cli_command *const cli_commands[] = {&cmd_devices, &cmd_ops, &cmd_train, &cmd_predict, &cmd_bench, NULL};
+const cli_command *const cli_commands[] = {&cmd_devices, &cmd_ops, &cmd_train, &cmd_predict, &cmd_bench, &cmd_conform,
+                                           &cmd_diff, NULL};
 
 static int print_help(void)
 {

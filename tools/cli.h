@@ -54,8 +54,11 @@ struct cli_command {
   int (*run)(const cli_command *c, int argc, char **argv); /* argv[0] is the first argument after the name */
 };
 
-extern const cli_command cmd_devices, cmd_ops, cmd_train, cmd_predict, cmd_bench;
+extern const cli_command cmd_devices, cmd_ops, cmd_train, cmd_predict, cmd_bench, cmd_conform, cmd_diff;
 extern const cli_command *const cli_commands[]; /* NULL ends them */
+
+/* Ends a `chx train` under way after its step, as Ctrl-C does, but it says nothing and its exit code is CLI_OK. */
+void cli_train_stop(void);
 
 /* ---- options.c ---- */
 
@@ -90,8 +93,11 @@ const char *cli_duration(double seconds, char out[16]);
 /* The names of a set of dtypes: all of them, or a short form ("ints floats") of at most 40 columns. */
 const char *cli_dtypes(uint64_t set, int brief, char out[128]);
 
-/* The ledger of fallbacks (chx_ledger), as a table; nothing if it is empty. */
-void cli_ledger_print(FILE *f);
+/* ---- ledger.c ---- */
+
+/* What fallback cost (chx_ledger), the most expensive first, and which kernels would save most. Nothing if all operators ran
+ * in kernels or, unless the policy of s is to warn, were composed of such. */
+void cli_ledger_print(FILE *f, chx_scope *s);
 struct json;
 void cli_ledger_json(struct json *j, const char *key);
 
