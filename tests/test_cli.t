@@ -57,7 +57,7 @@ run --version
 [ $code -eq 0 ] && grep -Eq '^chx [0-9]+\.[0-9]+\.[0-9]+$' out; ok $? "--version"
 run --help
 [ $code -eq 0 ] && grep -q Examples out && [ ! -s err ]; ok $? "--help has examples"
-for c in devices ops train predict bench; do
+for c in devices ops train predict bench diff; do
   run "$c" --help
   [ $code -eq 0 ] && grep -q '^Usage: chx' out && grep -q '^Examples:' out && [ ! -s err ]; ok $? "$c --help has examples"
   cp out help
@@ -68,7 +68,7 @@ for c in devices ops train predict bench; do
   sed 's/\\-/-/g' "$src/docs/man/chx-$c.1" | sed -n '/^\.SH OPTIONS/,/^\.SH [^O]/s/^\.\(B\|BI\|BR\) --\([a-z]*\).*/\2/p' | sort -u >manual
   cmp -s options manual; ok $? "$c: options of --help and of chx-$c.1 are the same"
 done
-for c in devices ops train predict bench; do grep -q "chx-$c (1)" "$src/docs/man/chx.1" || break; done
+for c in devices ops train predict bench diff; do grep -q "chx-$c (1)" "$src/docs/man/chx.1" || break; done
 ok $? "chx.1 names all commands"
 
 # ---- mistakes on the command line: 2, and the nearest that there is
@@ -81,7 +81,9 @@ gives 2 "did you mean --json" devices --jsn
 gives 2 "mlp|cnn is missing" train
 gives 2 "did you mean mlp" train mpl
 gives 2 "'extra' is one argument too many" train mlp extra
-gives 2 "only options" devices extra
+gives 2 "only options" predict extra
+gives 2 "'extra' is one argument too many" devices native extra
+gives 2 "want a backend, such as native" devices native:0
 gives 2 "data F is missing" train mlp
 gives 2 "data wants a value" train mlp --data
 gives 2 "data wants a value" train mlp --data --epochs 3
@@ -113,6 +115,7 @@ gives 1 "'--data F' wants CSV" train mlp --data no.csv
 gives 1 "native:0" train mlp --data small.csv --device nosuch:0
 gives 1 "'chx devices' shows" train mlp --data small.csv --device nosuch:0
 gives 1 "nosuch" ops --device nosuch
+gives 1 "nosuch" devices nosuch
 gives 1 "native" bench overhead --device native:7
 gives 1 "shape 1x8x9 does not match 64 columns" train cnn --data wide.csv --shape 1x8x9
 gives 1 "shape 1x1x8x8 has 4 lengths" train cnn --data wide.csv --shape 1x1x8x8
@@ -139,6 +142,10 @@ run devices --json
 [ $code -eq 0 ]; ok $? "devices --json"
 json 'any(d["device"] == "native:0" and "f32" in d["dtypes"] for b in j["backends"] for d in b["devices"])'
 json 'set(j["backends"][0]) == {"name", "version", "vendor", "file", "error", "devices"}'
+run devices native
+[ $code -eq 0 ] && grep -q '  native:0' out && [ "$(grep -c '^[a-z]' out)" -eq 1 ]; ok $? "devices native shows native alone"
+run devices native --json
+json '[b["name"] for b in j["backends"]] == ["native"]'
 mkdir plugins && echo 'not a library' >plugins/chx_broken.so
 (CHX_PLUGIN_PATH=$dir/plugins:$CHX_PLUGIN_PATH; export CHX_PLUGIN_PATH; "$CHX" devices >out 2>err)
 [ $? -eq 0 ] && grep -q '^broken' out && grep -q "$dir/plugins/chx_broken.so" out; ok $? "devices tells of a file that does not load"
@@ -153,6 +160,14 @@ json 'all(set(o) == {"name", "dtypes", "route"} for o in j["ops"]) and len(j["op
 json '[o["route"] for o in j["ops"] if o["name"] == "add"] == ["kernel"]'
 run ops --dtype i32 --json add
 json '[o["name"] for o in j["ops"]] == ["add"]'
+
+# ---- a backend's file is not opened before the backend is mentioned
+if command -v strace >/dev/null && strace -o strace.log -e trace=openat true 2>/dev/null; then
+  strace -f -o strace.log -e trace=openat "$CHX" devices native >out 2>err
+  grep -q 'chx_native\.so' strace.log && ! grep 'chx_[a-z]*\.so' strace.log | grep -vq 'chx_native\.so'; ok $? "devices native opens chx_native.so and no other plugin"
+else
+  skip "no strace"
+fi
 
 # ---- training
 run train mlp --data small.csv --epochs 8 --seed 1 --out run
@@ -183,7 +198,7 @@ gives 1 "64 columns and a label, the model wants 16" predict --model run/model.n
 
 gives 1 "the loss is" train mlp --data small.csv --optimizer sgd --lr 1e6 --quiet --out nan
 if ! "$CHX" devices --json 2>/dev/null | grep -q '"ref:0"'; then
-  for i in 1 2 3 4 5; do skip "ref: not built"; done
+  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do skip "ref: not built"; done
 else
 CHX_ROUTE=linear=staged
 export CHX_ROUTE
@@ -192,7 +207,24 @@ gives 1 "'--fallback allow' runs it elsewhere" train mlp --data small.csv --epoc
 run train mlp --data small.csv --epochs 8 --seed 1 --device ref:0 --fallback warn --quiet --json --out ref
 [ $code -eq 0 ] && grep -q 'warning: .*linear' err; ok $? "--fallback warn warns"
 json 'j["device"] == "ref:0" and any(r["op"] == "linear" and r["route"] in ("mapped", "staged") and r["calls"] > 0 for r in j["ledger"])'
+json 'all(0 <= r["kernel_ns"] <= r["ns"] for r in j["ledger"]) and [r["ns"] for r in j["ledger"]] == sorted((r["ns"] for r in j["ledger"]), reverse=True)'
+json 'any(r["op"] == "linear" and r["kernel_ns"] > 0 for r in j["ledger"])'
+run train mlp --data small.csv --epochs 8 --seed 1 --device ref:0 --fallback warn --quiet --out ref
+[ $code -eq 0 ] && [ "$(grep -c 'warning: .*linear' err)" -eq 1 ]; ok $? "an operator is warned of once, not at each call"
+sed -n '/^Not run by one kernel/,/^$/p' out >table
+grep -q '^  ref:0  *linear  *mapped .*the route is forced' table && grep -q '^  ref:0  *in all, on the host ' table
+ok $? "the ledger has calls, time and reason, and a total"
+sed '1,/^Kernels that would save most/d' out >savings
+grep -q '^  ref:0  *linear  *[0-9.]* [mu]*s of [0-9.]* [mu]*s$' savings && grep -q '^  ref:0  *map  *at most ' savings
+ok $? "which kernels would save most: linear, less what native took; map, not known"
+awk '{ for (i = 1; i < NF; i++) if ($(i + 2) == "of") { v = $i * ($(i + 1) == "s" ? 1e6 : $(i + 1) == "ms" ? 1e3 : 1)
+       if (NR > 1 && v > last * 1.1) exit 1; last = v; n++; break } } END { if (n < 2) exit 1 }' savings
+ok $? "the largest saving is first"
 unset CHX_ROUTE
+run train mlp --data small.csv --epochs 1 --device ref:0 --fallback warn --quiet --out ref
+[ $code -eq 0 ] && grep -q '^  ref:0  *map  *composed' out; ok $? "under warn a ledger of composition alone is shown, too"
+run train mlp --data small.csv --epochs 1 --device ref:0 --quiet --out ref
+[ $code -eq 0 ] && ! grep -q 'Kernels that would' out; ok $? "else not"
 run train mlp --data small.csv --epochs 1 --device ref:0 --quiet --out ref
 [ $code -eq 0 ]; ok $? "train on ref:0"
 fi

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * cli.c: how the command speaks: errors, the library's messages, units, the ledger.
+ * cli.c: how the command speaks: errors, the library's messages, units.
  */
 #include "cli.h"
-#include "json.h"
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,60 +127,4 @@ const char *cli_dtypes(uint64_t set, int brief, char out[128])
     if ((set & CHX_BIT(d)) && n < 120)
       n += (size_t)snprintf(out + n, 128 - n, "%s%s", n ? " " : "", chx_dtype_name(d));
   return out;
-}
-
-/* All rows of the ledger, malloced; *n of them. */
-static chx_ledger_row *ledger_rows(int *n)
-{
-  chx_ledger_row *rows;
-  int max = chx_ledger(NULL, 0);
-
-  *n = 0;
-  rows = max > 0 ? calloc((size_t)max, sizeof *rows) : NULL;
-  if (!rows)
-    return NULL;
-  *n = chx_ledger(rows, max);
-  if (*n > max)
-    *n = max;
-  return rows;
-}
-
-/* Composition alone moves nothing: a run that only composed is not worth a table. */
-void cli_ledger_print(FILE *f)
-{
-  int n, other = 0;
-  chx_ledger_row *rows = ledger_rows(&n);
-  char bytes[16], time[16];
-
-  for (int i = 0; i < n; i++) other |= rows[i].route != CHX_ROUTE_COMPOSED;
-  if (!other) n = 0;
-  if (n)
-    fprintf(f, "\nNot run by one kernel of the device:\n  %-10s %-22s %-9s %9s %10s %10s  %s\n", "device", "operator",
-            "route", "calls", "moved", "time", "why");
-  for (int i = 0; i < n; i++)
-    fprintf(f, "  %-10s %-22s %-9s %9llu %10s %10s  %s\n", rows[i].device, rows[i].op, chx_route_name(rows[i].route),
-            (unsigned long long)rows[i].calls, cli_bytes(rows[i].bytes, bytes),
-            cli_duration((double)rows[i].ns * 1e-9, time), rows[i].reason ? rows[i].reason : "");
-  free(rows);
-}
-
-void cli_ledger_json(json *j, const char *key)
-{
-  int n;
-  chx_ledger_row *rows = ledger_rows(&n);
-
-  json_array(j, key);
-  for (int i = 0; i < n; i++) {
-    json_object(j, NULL);
-    json_string(j, "device", rows[i].device);
-    json_string(j, "op", rows[i].op);
-    json_string(j, "route", chx_route_name(rows[i].route));
-    json_whole(j, "calls", (int64_t)rows[i].calls);
-    json_whole(j, "bytes", (int64_t)rows[i].bytes);
-    json_whole(j, "ns", (int64_t)rows[i].ns);
-    json_string(j, "reason", rows[i].reason ? rows[i].reason : "");
-    json_object_end(j);
-  }
-  json_array_end(j);
-  free(rows);
 }

@@ -177,12 +177,14 @@ static int run(const cli_command *c, int argc, char **argv)
 
   if (n < 0)
     return code;
-  for (int i = 0; i < n; i++)
-    if (!(ops[i] = chx_op_find(words[i])))
-      return unknown_op(c, words[i]);
   cli_log(0);
-  s = chx_scope_begin(a.device);
-  code = chx_scope_error(s) ? cli_scope_fail(c, s) : list(c, s, &a, ops, n);
+  s = chx_scope_begin(a.device); /* first, since the device's plugin may bring operators */
+  code = chx_scope_error(s) ? cli_scope_fail(c, s) : CLI_OK;
+  for (int i = 0; i < n && code == CLI_OK; i++)
+    if (!(ops[i] = chx_op_find(words[i])))
+      code = unknown_op(c, words[i]);
+  if (code == CLI_OK)
+    code = list(c, s, &a, ops, n);
   chx_scope_end(s);
   return code;
 }

@@ -71,7 +71,7 @@ static int predict(const cli_command *c, chx_scope *s, chx_scope *host, chx_link
     fflush(stdout);
     fprintf(stderr, "accuracy %.4f: %lld of %lld labels as in %s\n", (double)right / (double)n, (long long)right,
             (long long)n, a->data);
-    cli_ledger_print(stderr);
+    cli_ledger_print(stderr, s);
   }
   free(labels);
   free(truth);

@@ -76,11 +76,17 @@ typedef struct train_run {
 
 /* ---- stopping ---------------------------------------------------------------------------------------------------- */
 
+enum { STOP_QUIETLY = -1 };
 static volatile sig_atomic_t stop_signal;
 
 static void on_signal(int number)
 {
   stop_signal = number;
+}
+
+void cli_train_stop(void)
+{
+  stop_signal = STOP_QUIETLY;
 }
 
 /* The first Ctrl-C ends the step under way and writes a checkpoint; a second one, while that lasts, ends the process. */
@@ -293,7 +299,7 @@ static void print_summary(const train_run *r, const chx_trainer_report *h, int64
   printf("trained in    %.1f s: %lld epoch%s of %lld examples on %s\n", last ? last->seconds : 0.0, (long long)n,
          n == 1 ? "" : "s", (long long)chx_nn_dataset_size(r->train), chx_scope_device(r->s));
   printf("model         %s\ncurve         %s\nlog           %s\n", r->model_path, r->curve_path, r->log_path);
-  cli_ledger_print(stdout);
+  cli_ledger_print(stdout, r->s);
 }
 
 static int train(train_run *r, int argc, char **argv)
@@ -305,7 +311,7 @@ static int train(train_run *r, int argc, char **argv)
   if (chx_trainer_run(r->s, r->trainer))
     return cli_scope_fail(r->c, r->s);
   if (chx_trainer_is_stopped(r->trainer))
-    return say_interrupted(r, argc, argv);
+    return stop_signal == STOP_QUIETLY ? CLI_OK : say_interrupted(r, argc, argv);
   if (chx_nn_model_save(r->s, r->model, &r->spec, r->model_path))
     return cli_scope_fail(r->c, r->s);
   history = chx_trainer_history(r->trainer, &n);
