@@ -394,8 +394,9 @@ static void twins(void)
 {
   static const chx_op_operand in[] = {{.name = "x"}};
   static const char *const out[] = {"a", "b"};
-  static const chx_op_step step = {.op = "neg", .in = (const uint32_t[]){0}, .n_in = 1};
-  static const chx_op_body body = {.size = sizeof body, .step = &step, .n_steps = 1, .result = (const uint32_t[]){1, 1}};
+  static const uint32_t operand[] = {0}, both[] = {1, 1};
+  static const chx_op_step step = {.op = "neg", .in = operand, .n_in = 1};
+  static const chx_op_body body = {.size = sizeof body, .step = &step, .n_steps = 1, .result = both};
   static const chx_op_decl d = {.size = sizeof d, .version = 1, .name = "org.test.twins", .in = in, .n_in = 1, .out = out,
                                 .n_out = 2, .dtypes = CHX_FLOATS, .body = &body};
   chx_scope *s = chx_scope_begin("native");
