@@ -158,13 +158,15 @@ static bool deliver(chxi_call *c)
   return true;
 }
 
-/* A result that is an operand, or already has a maker, gets a header of its own, to hang this call's node on. */
+/* A result that is an operand or another result, or already has a maker, gets a header of its own, to hang this call's
+ * node on. */
 static bool own_headers(chxi_call *c)
 {
   for (int o = 0; o < c->n_out; o++) {
     chx_array *y = c->y[o];
     bool foreign = y->node != NULL;
     for (int i = 0; i < c->n_in; i++) foreign |= y == c->in[i];
+    for (int k = 0; k < o; k++) foreign |= y == c->y[k];
     if (!foreign) continue;
     chx_array *v = c->y[o] = chxi_array_view(c->s, y, y->dtype, y->t.ndim, y->shape, y->strides, 0);
     if (!v) return false;

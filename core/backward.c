@@ -284,7 +284,6 @@ static bool gradients(walk *w, pending *p)
   chxi_device *home = s->dev;
   s->dev = view.out[0].dev; /* what a gradient creates, it creates there */
   n->op->grad(s, &view, gx);
-  s->dev = home;
   for (int i = 0; i < n_in && !s->error; i++) {
     if (!gx[i] || !need[i]) continue;
     for (int k = 0; k < n_in + n_out && gx[i]; k++) /* a borrowed header must not be kept */
@@ -293,6 +292,7 @@ static bool gradients(walk *w, pending *p)
     if (gx[i]) gx[i] = fit(s, gx[i], n->meta[i].dtype, n->meta[i].ndim, n->meta[i].shape);
     if (gx[i]) add_pending(w, n->in[i].node, (int)n->in[i].out, gx[i]);
   }
+  s->dev = home;
   if (!s->error && !(w->flags & (CHX_RETAIN_GRAPH | CHX_CREATE_GRAPH))) chxi_node_spend(n, w->bit);
   return !s->error;
 }

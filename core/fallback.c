@@ -62,6 +62,7 @@ static bool collect(chxi_call *c, chxi_device *native, const chx_array *const *i
   for (int o = 0; o < c->n_out && !s->error; o++) {
     bool own = true; /* a shadow is one buffer's */
     for (int i = 0; i < c->n_in; i++) own &= !in[i] || in[i]->buf != out[o]->buf;
+    for (int k = 0; k < o; k++) own &= out[k]->buf != out[o]->buf;
     if (!own || !(out[o]->t.flags & CHX_T_CONTIGUOUS) || out[o]->t.byte_offset != out[o]->buf->offset) {
       chx_array *d = chxi_array_new(s, native, out[o]->dtype, out[o]->t.ndim, out[o]->shape);
       if (!d || !chxi_fill_from(s, d, out[o])) return false;

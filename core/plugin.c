@@ -367,10 +367,11 @@ chx_status chx_add_plugin(chx_scope *s, const struct chx_plugin *p)
     if (old->plugin != p)
       chx_scope_fail(s, CHX_EDEVICE, "add_plugin: backend '%s' was already loaded from %s, want another name", b->name,
                      old->path);
+    else if (old->error && !old->n_devices) chx_scope_fail(s, CHX_EDEVICE, "add_plugin: %s", old->error);
     free(b->path);
     free(b);
   } else {
-    if (old) old->name[0] = 0; /* it had not been found, or had no device */
+    if (old) old->name[0] = 0; /* it had not been found, or not opened */
     if (!enter(b, NULL))
       chx_scope_fail(s, CHX_ENOMEM, "add_plugin: %d backends are loaded, want fewer", CHXI_MAX_BACKENDS);
     else if (b->error) chx_scope_fail(s, CHX_EDEVICE, "add_plugin: %s", b->error);

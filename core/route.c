@@ -161,7 +161,7 @@ static const chx_kernel *pick(const chx_kernel *const *list, const chx_kernel *a
 static bool has_parts(chxi_device *dev, const chx_op *op, int dtype, const char **missing)
 {
   for (const char *p = op->parts; p && *p;) {
-    char name[40];
+    char name[64]; /* NAME_MAX_BYTES of a declared operator's, and more */
     size_t n = strcspn(p, " ");
     snprintf(name, sizeof name, "%.*s", (int)n, p);
     p += n + (p[n] == ' ');

@@ -77,7 +77,8 @@ chx_status chx_apply(chx_scope *s, const chx_op *op, const chx_array *const *in,
  *
  * fn may be called from any thread. It may use chx in scope s, which does not record meanwhile, and is not told of those
  * calls; what it makes there ends with its call unless kept. An error that it leaves in s becomes the call's.
- * Calls under way in other threads may still be told to an observer just after it was replaced. */
+ * Where depth > 0 the operands may be lent for the call: do not keep them, nor use the outer call's operands on a device, before that is
+ * done. Calls under way in other threads may still be told to an observer just after it was replaced. */
 typedef struct chx_observation {
   uint32_t size;      /* the library's sizeof: a field beyond it is not there */
   int done, depth;    /* depth: how many operators this call is inside of */

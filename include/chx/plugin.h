@@ -96,7 +96,7 @@ typedef struct chx_kernel { /* immutable, static storage in the plugin */
   uint64_t dtypes_in, dtypes_out; /* bit per chx dtype index; coarse filter, checked by the core */
   uint32_t max_rank, flags;       /* CHX_K_* */
   uint64_t alias_ok;              /* bit i*8+o: output o may overwrite input i */
-  chx_status (*accepts)(void *self, const chx_call *); /* optional exact test; metadata only; core caches it */
+  chx_status (*accepts)(void *self, const chx_call *); /* optional exact test; metadata only; asked at each call */
   chx_status (*prepare)(void *self, const chx_call *, void **plan, uint64_t *workspace_bytes); /* optional; the core caches plans */
   void (*drop)(void *self, void *plan);
   chx_status (*run)(void *self, const chx_call *);
