@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT
- * warm.c: `chx devices --warm D`: has a device compile what common programs need, so that they find it on disk: operators
- * by the lists below, and a few steps of the networks that `chx train` has. Whatever the backend compiles at run time,
- * it keeps as it always does.
+ * warm.c: `chx devices --warm D`: has a device compile what common programs need, so that they find it on disk:
+ * operators by the lists below, and a few steps of the networks that `chx train` has. Whatever the backend compiles at
+ * run time, it keeps as it always does.
  */
 #include "warm.h"
 #include <chx/nn.h>
 #include <string.h>
 #include <time.h>
 
-static const char *const operators[] = {"add", "sub", "mul", "div", "maximum", "minimum", "neg", "abs", "exp", "log", "sqrt",
-                                        "square", "tanh", "sigmoid", "relu", NULL};
+static const char *const operators[] = {"add", "sub", "mul",  "div",    "maximum", "minimum", "neg",  "abs",
+                                        "exp", "log", "sqrt", "square", "tanh",    "sigmoid", "relu", NULL};
 static const int dtypes[] = {CHX_F32, CHX_F16, CHX_BF16, 0};
 static const chx_nn_model_spec networks[] = {
-  {.kind = "mlp", .chw = {1, 8, 8}, .classes = 10},
-  {.kind = "mlp", .chw = {1, 28, 28}, .classes = 10},
-  {.kind = "cnn", .chw = {1, 8, 8}, .classes = 10},
-  {.kind = "cnn", .chw = {3, 32, 32}, .classes = 10},
+    {.kind = "mlp", .chw = {1, 8, 8}, .classes = 10},
+    {.kind = "mlp", .chw = {1, 28, 28}, .classes = 10},
+    {.kind = "cnn", .chw = {1, 8, 8}, .classes = 10},
+    {.kind = "cnn", .chw = {3, 32, 32}, .classes = 10},
 };
 static const char *const optimizers[] = {"sgd", "momentum", "adam", "adamw", NULL};
 enum { NETWORKS = sizeof networks / sizeof *networks, BATCH = 32, EXAMPLES = 72 /* two full batches and a part */ };
@@ -72,8 +72,11 @@ int warm(const cli_command *c, const char *device)
   if (!chx_scope_error(s)) chx_sync(s);
   clock_gettime(CLOCK_MONOTONIC, &t1);
   const double seconds = (double)(t1.tv_sec - t0.tv_sec) + 1e-9 * (double)(t1.tv_nsec - t0.tv_nsec);
-  const int code = chx_scope_error(s) ? cli_fail(c, "'chx devices' shows the devices that there are", "%s", chx_scope_message(s)) : 0;
-  if (!code) printf("%s: %d operators and %d networks with their optimizers, %.1f s\n", chx_scope_device(s), n, steps, seconds);
+  const int code = chx_scope_error(s)
+                       ? cli_fail(c, "'chx devices' shows the devices that there are", "%s", chx_scope_message(s))
+                       : 0;
+  if (!code)
+    printf("%s: %d operators and %d networks with their optimizers, %.1f s\n", chx_scope_device(s), n, steps, seconds);
   chx_scope_end(s);
   return code ? CLI_FAILED : CLI_OK;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * k_index.c: take, take_along_axis, scatter_add, scatter_add_along_axis, for any strides.
  *
- * The host cannot see indices before the kernel runs, so an index out of range is a late error (gpu_report). Where it is met, NaN is
- * read, or 0 of what has no NaN, and nothing is added.
+ * The host cannot see indices before the kernel runs, so an index out of range is a late error (gpu_report). Where it
+ * is met, NaN is read, or 0 of what has no NaN, and nothing is added.
  *
  * Sums do not depend on the order in which threads run: integers of 32 and 64 bits are added by atomics, which is
  * exact, all others in an order that the problem alone decides (scatter.gpu). CHX_GPU_ATOMIC_SCATTER=1 has f32 added by
@@ -24,7 +24,7 @@ typedef struct index_args { /* as in index.gpu */
 enum { Z, V, I }; /* operands of index_args */
 enum { SPAN = 64 }; /* as in scatter.gpu */
 
-/* ---- programs ---------------------------------------------------------------------------------------------------- */
+/* ---- programs ------------------------------------------------------------------------------------------------ */
 
 typedef struct spec { uint8_t of, wide; } spec; /* of: bytes of a word to take, the dtype to add */
 
@@ -93,7 +93,7 @@ const gpu_family gpu_take_family = {"take", sizeof(spec), write_take, take_examp
 const gpu_family gpu_scatter_family = {"scatter", sizeof(spec), write_scatter, scatter_example, scatter_functions};
 const gpu_family gpu_atomic_family = {"atomic", sizeof(spec), write_atomic, atomic_example, atomic_functions};
 
-/* ---- geometry ---------------------------------------------------------------------------------------------------- */
+/* ---- geometry ------------------------------------------------------------------------------------------------ */
 
 /* Operands of a call, all with the axes of v, `at` .. at + many - 1 of which a list of indices runs over. */
 typedef struct view {
@@ -161,7 +161,7 @@ static index_args args_of(const view *w, const chx_tensor *z, int axis, bool lis
   return a;
 }
 
-/* ---- take -------------------------------------------------------------------------------------------------------- */
+/* ---- take ---------------------------------------------------------------------------------------------------- */
 
 /* What a word of dtype is where there is nothing to read, as often as 64 bits hold it. */
 static uint64_t fill_of(int dtype)
@@ -207,11 +207,12 @@ static chx_status take(void *self, const chx_call *c)
   chx_status st = gpu_find(gpu_of(c->dev), &gpu_take_family, &p, 0, &fn);
   if (!st) st = gpu_report_buffer(c, &late);
   if (st) return st;
-  const gpu_arg args[] = {GPU_BUFFER(z->data), GPU_BUFFER(i->data), GPU_BUFFER(v->data), GPU_BUFFER(late), GPU_VALUE(a)};
+  const gpu_arg args[] = {GPU_BUFFER(z->data), GPU_BUFFER(i->data), GPU_BUFFER(v->data), GPU_BUFFER(late),
+                          GPU_VALUE(a)};
   return gpu_launch(c, fn, (uint64_t)a.n, args, 5);
 }
 
-/* ---- scatter_add ------------------------------------------------------------------------------------------------- */
+/* ---- scatter_add --------------------------------------------------------------------------------------------- */
 
 /* z begins as x, unless it is x. */
 static chx_status begin(const chx_call *c)
@@ -233,8 +234,8 @@ static chx_status by_atomics(const chx_call *c, const view *w, int axis, int op)
   chx_status st = gpu_find(gpu_of(c->dev), &gpu_atomic_family, &p, 0, &fn);
   if (!st) st = gpu_report_buffer(c, &late);
   if (st) return st;
-  const gpu_arg args[] = {GPU_BUFFER(c->out[0].data), GPU_BUFFER(c->in[2].data), GPU_BUFFER(c->in[1].data), GPU_BUFFER(late),
-                          GPU_VALUE(a)};
+  const gpu_arg args[] = {GPU_BUFFER(c->out[0].data), GPU_BUFFER(c->in[2].data), GPU_BUFFER(c->in[1].data),
+                          GPU_BUFFER(late), GPU_VALUE(a)};
   return gpu_launch(c, fn, (uint64_t)a.n, args, 5);
 }
 
@@ -245,8 +246,8 @@ static chx_status by_lines(const chx_call *c, const spec *p, const index_args *a
   chx_status st = gpu_find(gpu_of(c->dev), &gpu_scatter_family, p, (uint32_t)which, &fn);
   if (!st) st = gpu_report_buffer(c, &late);
   if (st) return st;
-  const gpu_arg args[] = {GPU_BUFFER(c->out[0].data), GPU_BUFFER(c->in[2].data), GPU_BUFFER(c->in[1].data), GPU_BUFFER(late),
-                          GPU_VALUE(*a)};
+  const gpu_arg args[] = {GPU_BUFFER(c->out[0].data), GPU_BUFFER(c->in[2].data), GPU_BUFFER(c->in[1].data),
+                          GPU_BUFFER(late), GPU_VALUE(*a)};
   return gpu_launch(c, fn, (uint64_t)a->lines * (which == TILE ? GPU_WG : 1), args, 5);
 }
 
@@ -267,7 +268,8 @@ static chx_status by_order(const chx_call *c, const spec *p, index_args *a)
   void *part =
       to ? g->host->scratch(g->host->ctx, c, (uint64_t)(2 * spans * columns) * (dtype == CHX_F64 ? 8 : 4)) : NULL;
   if (!part) return gpu_fail(g, CHX_ENOMEM, "%s: no memory to order %lld indices", g->spec, (long long)places);
-  const gpu_arg targets[] = {GPU_BUFFER(c->in[1].data), GPU_BUFFER(to), GPU_VALUE(places), GPU_BUFFER(late), GPU_VALUE(*a)};
+  const gpu_arg targets[] = {GPU_BUFFER(c->in[1].data), GPU_BUFFER(to), GPU_VALUE(places), GPU_BUFFER(late),
+                             GPU_VALUE(*a)};
   st = gpu_launch(c, fn[TARGETS], (uint64_t)places, targets, 5);
   if (!st) st = gpu_order(c, to, places, &keys, &ids);
   if (st) return st;

@@ -334,7 +334,7 @@ static void *use_memory(void *ctx, int i)
   if (!raw_queue(&own, m->r, &q)) goto done;
   for (int k = 0; k < ROUNDS && !own.failures; k++) {
     chx_buffer b[2];
-    size_t n = (size_t)(1 + (i * 977 + k * 131) % N);
+    size_t n = (size_t)(k % 2 ? 1 + (i * 977 + k * 131) % N : N); /* in turn of its own size, and of the others' */
     raw_fill(up, n, (uint64_t)(i * ROUNDS + k));
     if (!raw_alloc(&own, m->r, q, n, &b[0]) || !raw_alloc(&own, m->r, q, n, &b[1]) ||
         !raw_up(&own, m->r, q, &b[0], 0, up, n))

@@ -196,7 +196,8 @@ static void look(training *t, chx_scope *s, int step_number)
   chx_sync(s);
   chx_memory_stats_of(s, t->device, &dev);
   chx_memory_stats_of(s, "native:0", &host);
-  const int64_t held[HELD] = {dev.used, dev.reserved, watch_live_bytes(), host.used, host.reserved};
+  const int64_t held[HELD] = {(int64_t)dev.used, (int64_t)dev.reserved, watch_live_bytes(), (int64_t)host.used,
+                              (int64_t)host.reserved};
   for (int i = 0; i < HELD; i++) {
     int64_t *then = &t->then.of[i], *now = &t->now.of[i];
     if (first) *then = held[i] > *then ? held[i] : *then;
