@@ -15,6 +15,7 @@
  *   - Elementwise operators and map: every operand that is not a host scalar has the output's rank and shape; a
  *     broadcast axis has stride 0. All have the dtypes that the operator's class asks for.
  *   - matmul: operands have equal rank >= 2 and the output's batch axes, with stride 0 where broadcast.
+ *   - Reductions: the output has the operand's rank, reduced axes with length 1, whatever keepdims says.
  *   - Outputs are allocated, and dense unless the user gave one. No output overlaps an input, except exactly, element
  *     upon element, where alias_ok says so.
  *   - An operator of chx/elementwise.def is looked for by its own name, then as the one-instruction program of "map";
