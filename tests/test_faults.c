@@ -329,8 +329,18 @@ static bool mapped(void)
   return !check_failed;
 }
 
+/* By its file: the children must be the first to load it. */
+static bool sim_is_built(void)
+{
+  const char *dir = getenv("CHX_BUILDDIR");
+  char path[4096];
+  snprintf(path, sizeof path, "%s/.libs/chx_sim.so", dir ? dir : ".");
+  return access(path, R_OK) == 0;
+}
+
 int main(void)
 {
+  if (!sim_is_built()) return skip(1, "sim is not built"), done_testing();
   int fd = mkstemp(checkpoint);
   if (fd < 0) return ok(false, "a place for the checkpoint"), done_testing();
   close(fd);

@@ -14,6 +14,10 @@ trap '[ "$beside" ] && kill $beside 2>/dev/null; rm -rf "$dir"' EXIT
 trap 'exit 1' HUP INT TERM
 cd "$dir" || exit 1
 unset CHX_DEVICE CHX_FALLBACK CHX_ROUTE
+if [ "${CHX_BUILDDIR-}" ] && [ ! -e "$CHX_BUILDDIR/.libs/chx_ref.so" ]; then
+  echo "1..0 # SKIP ref, which the kit compares with, is not built"
+  exit 0
+fi
 libchx=$(ls "${CHX_BUILDDIR:-..}"/.libs/libchx.so 2>/dev/null)
 n=0
 
