@@ -64,9 +64,10 @@ run native:0 ref:0 -- predict --model chx-diff/run/model.npz --data small.csv
 
 # ---- a device that is wrong
 libs=${CHX_BUILDDIR:-$(dirname "$CHX")}
+sanitizers=$(sed -n 's/^CHX_LDFLAGS = *//p' "$libs/Makefile")
 compile() # compile FILE.c PROGRAM
 {
-  ${CC:-cc} -std=c11 -Wall -Wextra -Werror -O1 "$1" -o "$2" -I"$src/include" -L"$libs/.libs" -lchx -lm >err 2>&1 &&
+  ${CC:-cc} $sanitizers -std=c11 -Wall -Wextra -Werror -O1 "$1" -o "$2" -I"$src/include" -L"$libs/.libs" -lchx -lm >err 2>&1 &&
     LD_LIBRARY_PATH=$libs/.libs:$LD_LIBRARY_PATH && export LD_LIBRARY_PATH
 }
 plugins=$CHX_PLUGIN_PATH

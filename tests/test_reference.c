@@ -79,6 +79,11 @@ static void products(chx_scope *s, int dtype, result *r)
   chx_backward(s, chx_sum(s, chx_mul(s, y, y), 0, NULL, 0));
   add(s, r, chx_grad_of(s, x));
   add(s, r, chx_grad_of(s, w));
+  /* large enough for a library that would sum in another order */
+  chx_array *big = numbers(s, dtype, SHAPE(8, 16, 16, 16), 10, 2), *taps = numbers(s, dtype, SHAPE(16, 16, 3, 3), 11, 2);
+  add(s, r, chx_slice_axis(s, chx_conv(s, big, taps, NULL, NULL), 0, 0, 1, 1));
+  chx_array *rows = chx_matmul(s, numbers(s, dtype, SHAPE(128, 256), 12, 2), numbers(s, dtype, SHAPE(256, 128), 13, 2));
+  add(s, r, chx_slice_axis(s, rows, 0, 0, 4, 1));
 }
 
 static void windows(chx_scope *s, int dtype, result *r)

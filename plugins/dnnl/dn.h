@@ -82,7 +82,7 @@ extern const dn_family dn_matmul, dn_linear, dn_conv, dn_conv_grad_input, dn_con
     dn_avg_pool_grad, dn_softmax, dn_batch_norm, dn_fixed_batch_norm, dn_layer_norm, dn_copy;
 
 /* Fills the table of kernels by what the processor has; native's are appended. take_all: thresholds do not count. */
-void dn_kernels_open(bool take_all);
+void dn_kernels_open(bool take_all, bool none); /* none: native's alone, as in the reference mode */
 const chx_kernel *dn_kernel_at(uint32_t index);
 /* How many calls of an operator ran on oneDNN in this process, NULL: of all. */
 uint64_t dn_executed(const char *op);

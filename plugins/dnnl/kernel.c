@@ -111,14 +111,14 @@ static bool find_thresholds(subject *s, const char *op, int dtype)
   return any;
 }
 
-void dn_kernels_open(bool take_all)
+void dn_kernels_open(bool take_all, bool none)
 {
   lent = dn_host->extension ? dn_host->extension(dn_host->ctx, CHX_HOST_KERNELS) : NULL;
   if (lent && !CHX_HAS(lent, chx_host_kernels, kernel)) lent = NULL;
   const bool bf16 = has_bf16();
   take_every_size = take_all;
   n_own = 0;
-  for (int i = 0; i < N; i++) {
+  for (int i = 0; !none && i < N; i++) {
     subject *s = &subjects[n_own];
     const bool has = find_thresholds(s, table[i].op, table[i].dtype);
     if ((!has && !take_all) || (table[i].dtype == CHX_BF16 && !bf16)) continue;

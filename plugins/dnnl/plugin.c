@@ -135,7 +135,8 @@ static chx_status plugin_open(const chx_host *host, void **state)
   const char *threshold = option("CHX_DNNL_THRESHOLD");
   if (threshold && *threshold && strcmp(threshold, "0"))
     return dn_fail(CHX_EARG, "dnnl: CHX_DNNL_THRESHOLD is \"%s\", want 0 or nothing", threshold);
-  dn_kernels_open(threshold && *threshold);
+  const char *reference = option("CHX_REFERENCE"); /* oneDNN sums in an order of its own */
+  dn_kernels_open(threshold && *threshold, reference && *reference && strcmp(reference, "0"));
   return CHX_OK;
 }
 
