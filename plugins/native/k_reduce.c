@@ -21,42 +21,8 @@ enum {
   SPLIT = 8          /* parts that the rows of a lone strip are cut into */
 };
 
-#define TAG f32
-#define T float
-#define U float
-#include "reduce.inc"
-#define TAG f64
-#define T double
-#define U double
-#include "reduce.inc"
-#define TAG i8
-#define T int8_t
-#include "reduce.inc"
-#define TAG i16
-#define T int16_t
-#include "reduce.inc"
-#define TAG i32
-#define T int32_t
-#include "reduce.inc"
-#define TAG i64
-#define T int64_t
-#include "reduce.inc"
-#define TAG u8
-#define T uint8_t
-#define U unsigned
-#include "reduce.inc"
-#define TAG u16
-#define T uint16_t
-#define U unsigned
-#include "reduce.inc"
-#define TAG u32
-#define T uint32_t
-#define U uint32_t
-#include "reduce.inc"
-#define TAG u64
-#define T uint64_t
-#define U uint64_t
-#include "reduce.inc"
+#define NAT_NUMBER "reduce.inc"
+#include "numbers.inc"
 
 typedef void run_fn(int64_t n, const void *x, void *result);
 typedef void fold_fn(int64_t n, const void *x, void *a);

@@ -19,42 +19,8 @@ enum {
   MAX_CHUNKS = 64
 };
 
-#define TAG f32
-#define T float
-#define U float
-#include "scan.inc"
-#define TAG f64
-#define T double
-#define U double
-#include "scan.inc"
-#define TAG i8
-#define T int8_t
-#include "scan.inc"
-#define TAG i16
-#define T int16_t
-#include "scan.inc"
-#define TAG i32
-#define T int32_t
-#include "scan.inc"
-#define TAG i64
-#define T int64_t
-#include "scan.inc"
-#define TAG u8
-#define T uint8_t
-#define U unsigned
-#include "scan.inc"
-#define TAG u16
-#define T uint16_t
-#define U unsigned
-#include "scan.inc"
-#define TAG u32
-#define T uint32_t
-#define U uint32_t
-#include "scan.inc"
-#define TAG u64
-#define T uint64_t
-#define U uint64_t
-#include "scan.inc"
+#define NAT_NUMBER "scan.inc"
+#include "numbers.inc"
 
 typedef struct op {
   void (*scan)(int64_t n, const void *x, void *y, void *carry);
