@@ -151,6 +151,8 @@ extern const gpu_type gpu_types[CHX_DTYPE_END];
  * macros: U would be expanded in CHX_KIND.) */
 void gpu_add_kind(gpu_text *t, int dtype);
 void gpu_add_types(gpu_text *t, int dtype);
+/* And S, LD and ST: what of dtype lies in memory, and how it is loaded and stored. */
+void gpu_add_stored(gpu_text *t, int dtype);
 
 /* Where the elements of n_ops operands of one shape lie: axes of length 1 dropped, neighbours joined where all allow it. */
 typedef struct gpu_geometry {

@@ -14,9 +14,7 @@ typedef struct channels { int64_t gamma, gamma_step, beta, beta_step, mean, mean
 static void write(gpu_text *t, const void *of)
 {
   const spec *p = of;
-  const char *name = gpu_types[p->dtype].name;
-  gpu_add_types(t, p->dtype);
-  gpu_add(t, "#define S s_%s\n#define LD ld_%s\n#define ST st_%s\n", name, name, name);
+  gpu_add_stored(t, p->dtype);
   gpu_add_lines(t, p->wide);
   gpu_raw(t, gpu_text_batch_norm);
 }

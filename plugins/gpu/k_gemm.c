@@ -142,13 +142,6 @@ static bool describe_matmul(const chx_call *c, params *p)
   return lengths(p, y->shape[n], y->shape[n + 1], a->shape[n + 1], batches);
 }
 
-static chx_status accepts_matmul(void *self, const chx_call *c)
-{
-  params p;
-  (void)self;
-  return describe_matmul(c, &p) ? CHX_OK : CHX_DECLINED;
-}
-
 static chx_status matmul(void *self, const chx_call *c)
 {
   params p;
@@ -169,13 +162,6 @@ static bool describe_linear(const chx_call *c, params *p)
   p->a_k_fast = size_of(p->ak) <= size_of(p->am), p->b_k_fast = size_of(p->bk) < size_of(p->bn);
   set_bias(p, optional(c, 2), 1);
   return lengths(p, y->shape[0], y->shape[1], x->shape[1], 1);
-}
-
-static chx_status accepts_linear(void *self, const chx_call *c)
-{
-  params p;
-  (void)self;
-  return describe_linear(c, &p) ? CHX_OK : CHX_DECLINED;
 }
 
 static chx_status linear(void *self, const chx_call *c)
@@ -244,12 +230,6 @@ static bool describe_conv(const chx_call *c, int mode, params *p)
   return lengths(p, kg, cg * taps, images * out, groups);
 }
 
-static chx_status accepts_conv(void *self, const chx_call *c)
-{
-  params p;
-  return describe_conv(c, *(const int *)self, &p) ? CHX_OK : CHX_DECLINED;
-}
-
 static chx_status conv(void *self, const chx_call *c)
 {
   const int mode = *(const int *)self;
@@ -261,14 +241,14 @@ static chx_status conv(void *self, const chx_call *c)
 }
 
 static const int modes[] = {MATMUL, CONV, GRAD_INPUT, GRAD_WEIGHT};
-#define KERNEL(name, dtypes, which, accept, runs, ranks)                                                                       \
+#define KERNEL(name, dtypes, which, runs, ranks)                                                                       \
   {.size = sizeof(chx_kernel), .min_version = 1, .max_version = 1, .max_rank = ranks, .op = name, .dtypes_in = dtypes,         \
-   .dtypes_out = dtypes, .attr_size = which == MATMUL ? 0 : sizeof(chx_conv_attr), .accepts = accept, .run = runs,             \
+   .dtypes_out = dtypes, .attr_size = which == MATMUL ? 0 : sizeof(chx_conv_attr), .run = runs,             \
    .self = (void *)(uintptr_t)&modes[which]}
 const chx_kernel gpu_gemm_kernels[] = {
-  KERNEL("matmul", CHX_ANY_REAL, MATMUL, accepts_matmul, matmul, CHX_MAX_RANK),
-  KERNEL("linear", CHX_FLOATS, MATMUL, accepts_linear, linear, 2),
-  KERNEL("conv", CHX_FLOATS, CONV, accepts_conv, conv, 5),
-  KERNEL("conv_grad_input", CHX_FLOATS, GRAD_INPUT, accepts_conv, conv, 5),
-  KERNEL("conv_grad_weight", CHX_FLOATS, GRAD_WEIGHT, accepts_conv, conv, 5),
+  KERNEL("matmul", CHX_ANY_REAL, MATMUL, matmul, CHX_MAX_RANK),
+  KERNEL("linear", CHX_FLOATS, MATMUL, linear, 2),
+  KERNEL("conv", CHX_FLOATS, CONV, conv, 5),
+  KERNEL("conv_grad_input", CHX_FLOATS, GRAD_INPUT, conv, 5),
+  KERNEL("conv_grad_weight", CHX_FLOATS, GRAD_WEIGHT, conv, 5),
   {0}};

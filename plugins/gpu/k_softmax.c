@@ -13,9 +13,7 @@ typedef struct spec { uint8_t dtype, logarithm, wide; } spec;
 static void write(gpu_text *t, const void *of)
 {
   const spec *p = of;
-  const char *name = gpu_types[p->dtype].name;
-  gpu_add_types(t, p->dtype);
-  gpu_add(t, "#define S s_%s\n#define LD ld_%s\n#define ST st_%s\n", name, name, name);
+  gpu_add_stored(t, p->dtype);
   if (p->logarithm) gpu_raw(t, "#define LOGARITHM 1\n");
   gpu_add_lines(t, p->wide);
   gpu_raw(t, gpu_text_softmax);

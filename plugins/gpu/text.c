@@ -62,6 +62,13 @@ void gpu_add_types(gpu_text *t, int dtype)
   gpu_add(t, "typedef t_%s T;\ntypedef %s U;\n", gpu_types[dtype].name, gpu_types[dtype].wrap);
 }
 
+void gpu_add_stored(gpu_text *t, int dtype)
+{
+  const char *name = gpu_types[dtype].name;
+  gpu_add_types(t, dtype);
+  gpu_add(t, "#define S s_%s\n#define LD ld_%s\n#define ST st_%s\n", name, name, name);
+}
+
 /* ---- geometry ------------------------------------------------------------------------------------------------------------ */
 
 void gpu_geometry_of(gpu_geometry *g, int ndim, const int64_t *shape, const chx_tensor *const *op, int ops)
