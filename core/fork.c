@@ -3,13 +3,16 @@
  * sides give them back, so that the child finds none held by a thread that it does not have. The pool and the log have
  * handlers of their own, since more than a lock is theirs.
  *
- * What this cannot give back is a lock of a node (node.c), which another thread holds while it adds to the gradient of that leaf.
+ * What this cannot give back is what a call of another thread has at that moment: a node's lock (node.c) while it adds to the gradient
+ * of that leaf, memory that is open to the host or pinned to the device (transfer.c).
  */
 #include "runtime.h"
 
 enum { MOST = 16 };
 static struct guard { int rank, n; pthread_mutex_t *locks; } guards[MOST];
 static int n_guards;
+static struct { int n; pthread_cond_t *conditions; } waits[MOST];
+static int n_waits;
 
 static void devices(int (*fn)(pthread_mutex_t *))
 {
@@ -36,8 +39,23 @@ static void give(void)
   for (int rank = CHXI_FORK_PLAIN; rank >= CHXI_FORK_LOAD; rank--) each(rank, pthread_mutex_unlock);
 }
 
+/* A condition variable counts its waiters, and those are gone. */
+static void give_in_child(void)
+{
+  for (int i = 0; i < n_waits; i++)
+    for (int k = 0; k < waits[i].n; k++) pthread_cond_init(&waits[i].conditions[k], NULL);
+  give();
+}
+
 void chxi_fork_guard(int rank, pthread_mutex_t *locks, int n)
 {
-  if (!n_guards) pthread_atfork(take, give, give);
+  if (!n_guards) pthread_atfork(take, give, give_in_child);
   if (n_guards < MOST) guards[n_guards++] = (struct guard){rank, n, locks};
+}
+
+void chxi_fork_conditions(pthread_cond_t *conditions, int n)
+{
+  if (n_waits == MOST) return;
+  waits[n_waits].n = n;
+  waits[n_waits++].conditions = conditions;
 }

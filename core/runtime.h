@@ -14,6 +14,10 @@ enum { CHXI_FORK_LOAD, CHXI_FORK_SHADOWS, CHXI_FORK_PLAIN, CHXI_FORK_USES };
 void chxi_fork_guard(int rank, pthread_mutex_t *locks, int n);
 #define CHXI_FORK_GUARD(rank, locks, n) \
   __attribute__((constructor)) static void fork_guard(void) { chxi_fork_guard(rank, locks, n); }
+/* Condition variables whose waiters a child does not have. */
+void chxi_fork_conditions(pthread_cond_t *conditions, int n);
+#define CHXI_FORK_CONDITIONS(conditions, n) \
+  __attribute__((constructor)) static void fork_conditions(void) { chxi_fork_conditions(conditions, n); }
 
 #define CHXI_OBJECT_CLASSES 34 /* the largest: 1 MiB */
 #define CHXI_BINS 160
@@ -170,6 +174,7 @@ bool chxi_run_kernel(chxi_call *c, const chxi_route *r); /* run.c */
 /* What fails in memory, copies and queues does not know for whom: adds an operator's or function's name to the error. false. */
 bool chxi_failed_in(chx_scope *s, const char *what);
 bool chxi_run_staged(chxi_call *c, int route, const char *reason); /* fallback.c: CHX_ROUTE_MAPPED or CHX_ROUTE_STAGED */
+extern const char chxi_reason_forced[]; /* the reason, by its address, of a route that CHX_ROUTE or chx_set_route chose */
 bool chxi_fill_staged(chx_scope *s, chx_array *y, const chx_array *a); /* likewise: y = a in place, through the host */
 bool chxi_run_composed(chxi_call *c, bool count, const char *reason);
 

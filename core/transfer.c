@@ -63,6 +63,7 @@ CHXI_FORK_GUARD(CHXI_FORK_SHADOWS, shadow_locks, 8)
 
 static pthread_cond_t shadow_returned[8] = {PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER,
                                             PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER};
+CHXI_FORK_CONDITIONS(shadow_returned, 8)
 
 /* Shadows of buffers that threads share are made, filled and lent under one of these. */
 static pthread_mutex_t *shadow_lock(const chxi_buffer *b)
