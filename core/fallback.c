@@ -126,12 +126,15 @@ bool chxi_run_staged(chxi_call *c, int route, const char *reason)
   chxi_device *dev = c->dev, *native = chxi_native(s);
   c->route = route;
   if (!native) return false;
+  if (s->policy == CHX_FALLBACK_DENY && reason == chxi_reason_forced)
+    return chxi_bad(c, CHX_EUNSUPPORTED, "its route on %s is forced to %s and fallback is denied, want no such route or the policy allow",
+                    dev->spec, chx_route_name(route));
   if (s->policy == CHX_FALLBACK_DENY)
     return chxi_bad(
         c, CHX_EUNSUPPORTED,
         "%s has no kernel for %s (%s) and fallback is denied, want a device that has one or the policy allow",
-        dev->spec, chx_dtype_name(chxi_call_dtype(c)), reason ? reason : "the route is forced");
-  warn(s, dev, c->op, route, reason ? reason : "the route is forced");
+        dev->spec, chx_dtype_name(chxi_call_dtype(c)), reason);
+  warn(s, dev, c->op, route, reason);
   uint64_t t0 = chxi_now_ns(), bytes = 0, kernel_ns = 0;
   bool copied = route == CHX_ROUTE_STAGED && !dev->host;
   if (!on_native(c, native, copied, &bytes, &kernel_ns)) return false;

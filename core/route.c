@@ -115,7 +115,7 @@ static const char *const NO_KERNEL = "the plugin has no kernel for it";
 static const char *const DTYPES = "its kernel does not take the dtype";
 static const char *const RANKS = "its kernel does not take the rank";
 static const char *const TAIL = "its kernel does not know an attribute that is set";
-static const char *const FORCED = "the route is forced";
+const char chxi_reason_forced[] = "the route is forced";
 
 /* Why kernel k cannot serve a call with these operands; NULL: it can. */
 static const char *unfit(const chx_kernel *k, const chx_op *op, int n_in, const uint8_t *dtypes, const int *ranks,
@@ -227,7 +227,7 @@ static chxi_route resolve(chxi_device *dev, const chx_op *op, int n_in, const ui
     }
     if (!r.k) r.widen = false;
   } else
-    why = FORCED;
+    why = chxi_reason_forced;
   if (!r.k && op->decompose && f != FORCE_STAGED && f != FORCE_MAPPED && f != NO_COMPOSED && f != FORCE_KERNEL) {
     int dtype = CHX_F32;
     for (int i = n_in - 1; i >= 0; i--)

@@ -133,6 +133,8 @@ static void forced(void)
   ok(calls("linear", CHX_ROUTE_STAGED, NULL) == 1 && !calls("linear", CHX_ROUTE_COMPOSED, NULL), "with everything staged linear runs on native as a whole");
   is_close(l1, l0, 1e-6, "same loss");
   is_close(g1, g0, 1e-6, "same gradient");
+  network(DEVICE, CHX_FALLBACK_DENY, &g1, message);
+  ok(strstr(message, "forced to staged") && !strstr(message, "no kernel"), "deny, of a route that is forced: %s", message);
   chx_set_route(s, "*", NULL);
   chx_set_route(s, "add", "sideways");
   ok(chx_scope_error(s) == CHX_EARG, "an unknown route: %s", chx_scope_message(s));
