@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define TEXT_(n) #n
+#define TEXT(n) TEXT_(n)
+
 chxi_device *chxi_devices[CHXI_MAX_DEVICES];
 atomic_int chxi_n_devices;
 _Atomic(chxi_device *) chxi_native_device;
@@ -37,6 +40,15 @@ static bool index_kernels(chxi_device *d)
   return true;
 }
 
+static void drop(chxi_device *d)
+{
+  for (int i = 0; d->kernels && i < CHXI_MAX_OPS; i++) free(d->kernels[i]);
+  free(d->kernels);
+  free(d->ledger);
+  pthread_mutex_destroy(&d->lock);
+  free(d);
+}
+
 /* Nobody reads these lists yet: op is published afterwards. */
 void chxi_device_learn(const chx_op *op)
 {
@@ -47,18 +59,19 @@ void chxi_device_learn(const chx_op *op)
       if (is_usable(k) && !strcmp(k->op, op->name)) add_kernel(chxi_devices[d], op->id, k);
 }
 
-bool chxi_device_add(chxi_backend *b, chx_dev *dev, int index)
+const char *chxi_device_add(chxi_backend *b, chx_dev *dev, int index)
 {
   int id = atomic_load(&chxi_n_devices);
-  chxi_device *d = id < CHXI_MAX_DEVICES ? calloc(1, sizeof *d) : NULL;
-  if (!d) return false;
+  if (id == CHXI_MAX_DEVICES) return "a process has at most " TEXT(CHXI_MAX_DEVICES) " devices";
+  chxi_device *d = calloc(1, sizeof *d);
+  if (!d) return chx_status_text(CHX_ENOMEM);
   d->id = id;
   d->backend = b;
   d->dev = dev;
   d->ops = b->ops;
   snprintf(d->spec, sizeof d->spec, "%s:%d", b->name, index);
   d->info.size = sizeof d->info;
-  bool good = d->ops->info(dev, &d->info) == CHX_OK;
+  chx_status st = d->ops->info(dev, &d->info);
   d->host = d->info.flags & CHX_D_HOST_IS_DEVICE;
   d->queued = CHX_HAS(d->ops, chx_device_ops, queue_new);
   d->exact = !d->host && d->info.flags & CHX_D_OWN_POOL;
@@ -67,16 +80,16 @@ bool chxi_device_add(chxi_backend *b, chx_dev *dev, int index)
   d->whole = d->exact || d->mappable || d->info.flags & CHX_D_OPAQUE; /* mapping a block must not lock its neighbours */
   pthread_mutex_init(&d->lock, NULL);
   d->ledger = calloc((size_t)CHXI_MAX_OPS * 8, sizeof *d->ledger);
-  if (!good || !d->ledger || !index_kernels(d)) {
-    free(d->ledger);
-    free(d);
-    return false;
+  if (!st && (!d->ledger || !index_kernels(d))) st = CHX_ENOMEM;
+  if (st) {
+    drop(d);
+    return chx_status_text(st);
   }
   if (!b->n_devices++) b->first_device = id;
   chxi_devices[id] = d;
   if (!strcmp(d->spec, "native:0")) atomic_store(&chxi_native_device, d);
   atomic_store(&chxi_n_devices, id + 1);
-  return true;
+  return NULL;
 }
 
 static chxi_device *by_spec(const char *spec)

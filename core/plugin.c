@@ -202,16 +202,12 @@ static void open_devices(chxi_backend *b, char **why)
   for (uint32_t i = 0; !st && i < n; i++) {
     chx_dev *dev = NULL;
     if (th) th->fail_text[0] = 0;
-    chx_status bad_dev = b->plugin->device_open(b->state, i, &dev);
-    if (!bad_dev && atomic_load(&chxi_n_devices) == CHXI_MAX_DEVICES) {
-      append(why, "; %s: device %u: a process has at most %d devices", b->path, i, CHXI_MAX_DEVICES);
-      break;
-    }
-    if (!bad_dev && !chxi_device_add(b, dev, (int)i)) bad_dev = CHX_ENOMEM;
-    if (bad_dev) {
-      append(why, "; %s: device %u: %s", b->path, i, th && th->fail_text[0] ? th->fail_text : chx_status_text(bad_dev));
-      break;
-    }
+    st = b->plugin->device_open(b->state, i, &dev);
+    bad = st ? chx_status_text(st) : chxi_device_add(b, dev, (int)i);
+    if (!bad) continue;
+    append(why, "; %s: device %u: %s", b->path, i, th && th->fail_text[0] ? th->fail_text : bad);
+    if (!st && CHX_HAS(b->plugin, chx_plugin, device_close)) b->plugin->device_close(dev);
+    break;
   }
 }
 

@@ -12,7 +12,8 @@ extern int chxi_n_backends;
 extern pthread_mutex_t chxi_load_lock; /* held by who calls the three below */
 
 chxi_backend *chxi_backend_get(const char *name); /* loads it at its first mention; NULL: no name, or no memory */
-bool chxi_device_add(chxi_backend *b, chx_dev *dev, int index);
+/* NULL: it is one of chxi_devices now; else why not. */
+const char *chxi_device_add(chxi_backend *b, chx_dev *dev, int index);
 void *chxi_host_scratch(void *ctx, const chx_call *call, uint64_t bytes); /* run.c */
 
 #endif

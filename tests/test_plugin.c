@@ -43,6 +43,61 @@ static void linked_in(chx_scope *s, const chx_plugin *probe)
   chx_scope_set_device(s, "native:0");
 }
 
+/* ---- devices that cannot be taken --------------------------------------------------------------------------------------- */
+
+static const chx_plugin *plain;
+static chx_device_ops no_info_ops;
+static int closed;
+static void count_close(chx_dev *dev) { (void)dev, closed++; }
+static chx_status one_device(void *state, uint32_t *n) { return (void)state, *n = 1, CHX_OK; }
+static chx_status hundred(void *state, uint32_t *n) { return (void)state, *n = 100, CHX_OK; }
+static chx_status only_device(void *state, uint32_t i, chx_dev **out) { return (void)i, plain->device_open(state, 0, out); }
+static chx_status no_info(chx_dev *dev, chx_device_info *out) { return (void)dev, (void)out, CHX_EFAILED; }
+static const chx_device_ops *device_ops_without_info(void *state)
+{
+  no_info_ops = *plain->device_ops(state);
+  no_info_ops.info = no_info;
+  return &no_info_ops;
+}
+
+static chx_backend_state backend(const char *name)
+{
+  chx_backend_state b = {0};
+  for (int i = 0; i < chx_backend_count(); i++)
+    if (!chx_backend_at(i, &b) && !strcmp(b.name, name)) return b;
+  return (chx_backend_state){0};
+}
+
+/* Leaves no room for another device in this process. */
+static void refused_devices(chx_scope *s, const chx_plugin *probe)
+{
+  static chx_plugin silent, crowd;
+  plain = probe;
+  silent = crowd = *probe;
+  silent.device_close = crowd.device_close = count_close;
+  silent.device_open = crowd.device_open = only_device;
+  silent.name = "silent";
+  silent.device_count = one_device;
+  silent.device_ops = device_ops_without_info;
+  chx_add_plugin(s, &silent);
+  chx_scope_clear(s);
+  chx_backend_state b = backend("silent");
+  is_int(b.n_devices, 0, "a device that says nothing of itself is none");
+  ok(b.error && strstr(b.error, "device 0: failed"), "why: %s", b.error);
+  is_int(closed, 1, "it is closed again");
+  crowd.name = "crowd";
+  crowd.device_count = hundred;
+  chx_add_plugin(s, &crowd);
+  b = backend("crowd");
+  int all = 0;
+  for (int i = 0; i < chx_backend_count(); i++)
+    if (!chx_backend_at(i, &b)) all += b.n_devices;
+  is_int(all, 64, "as many of 100 devices as have room");
+  b = backend("crowd");
+  ok(b.n_devices && b.error && strstr(b.error, "at most 64 devices"), "why: %s", b.error);
+  is_int(closed, 2, "the first that has none is closed again");
+}
+
 /* x * x - 1.015625 where x * x needs more than the eight digits of bf16. */
 static void declined_wide(chx_scope *s)
 {
@@ -97,6 +152,7 @@ int main(void)
   declined_wide(s);
   ok(!chx_scope_error(s), "no error: %s", chx_scope_message(s));
   linked_in(s, entry());
+  refused_devices(s, entry());
   chx_scope_end(s);
   return done_testing();
 }

@@ -119,7 +119,7 @@ typedef struct chx_backend_state { /* what is known of one backend; strings live
   const char *name;                /* "native" */
   const char *path;                /* the file; "" where none was found */
   const char *version, *vendor;    /* "" where it did not load */
-  const char *error;               /* why it did not load or has no device, with every path tried; "" where it did */
+  const char *error;               /* why it did not load, has no device (with every path tried), or lacks some; "" where all is there */
   int n_devices;
 } chx_backend_state;
 typedef struct chx_device_state {
