@@ -70,10 +70,11 @@ static chx_status scatter_add(void *self, const chx_call *c)
 }
 
 static char along; /* its address says so */
+#define SUMS (CHX_NUMBERS & ~(CHX_BIT(CHX_F16) | CHX_BIT(CHX_BF16))) /* those come as f32: a sum is rounded once */
 #define KERNEL(name, fn, is_along, dtypes, alias) {REF_KERNEL, .op = name, .attr_size = sizeof(chx_axis_attr), .dtypes_in = dtypes | CHX_BIT(CHX_I64), .dtypes_out = dtypes, \
                                          .alias_ok = alias, .run = fn, .self = is_along}
 const chx_kernel ref_index_kernels[] = {KERNEL("take", take, NULL, CHX_ANY_REAL, 0),
                                         KERNEL("take_along_axis", take, &along, CHX_ANY_REAL, 0),
-                                        KERNEL("scatter_add", scatter_add, NULL, CHX_NUMBERS, 1),
-                                        KERNEL("scatter_add_along_axis", scatter_add, &along, CHX_NUMBERS, 1),
+                                        KERNEL("scatter_add", scatter_add, NULL, SUMS, 1),
+                                        KERNEL("scatter_add_along_axis", scatter_add, &along, SUMS, 1),
                                         {.op = NULL}};
