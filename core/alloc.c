@@ -301,6 +301,7 @@ chxi_buffer *chxi_buffer_new(chx_scope *s, chxi_device *dev, uint64_t asked)
   b->asked = asked;
   b->shadow = NULL;
   b->mapped = false;
+  b->opening = NULL;
   b->lent = b->pinned = 0;
   b->deleter = NULL;
   account(dev, chxi_self, (int64_t)b->bytes);

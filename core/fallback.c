@@ -43,16 +43,17 @@ static chx_array *adopt(chx_scope *s, chx_array *y, chxi_device *dev)
   return d;
 }
 
-/* Operand a as native's kernels see it, lent until hand_back. */
-static const chx_array *borrow(chx_scope *s, const chx_array *a, chxi_device *native, bool copied)
+/* Puts a's buffer on the loan, if it is to be lent. */
+static void to_lend(chxi_loan *l, const chx_array *a)
 {
-  if (!a || !a->buf) return a;
-  return a->buf->dev->host ? alias(s, a, native) : chxi_shadow_view(s, a, copied);
+  if (a && a->buf && !a->buf->dev->host) l->b[l->n++] = a->buf;
 }
 
-static void hand_back(const chx_array *a)
+/* Array a, whose buffer is lent, as native's kernels see it. */
+static const chx_array *borrow(chx_scope *s, const chx_array *a, chxi_device *native)
 {
-  if (a && a->buf && !a->buf->dev->host) chxi_shadow_done(a);
+  if (!a || !a->buf) return a;
+  return a->buf->dev->host ? alias(s, a, native) : chxi_shadow_view(s, a);
 }
 
 /* The results of native as arrays of the device; where nothing is copied they were written in its memory. */
@@ -73,24 +74,24 @@ static bool collect(chxi_call *c, chxi_device *native, const chx_array *const *i
   return !s->error;
 }
 
-/* The call on native:0, on operands and results that are lent; *ns is what native took. */
-static bool on_native(chxi_call *c, chxi_device *native, bool copied, uint64_t *bytes, uint64_t *ns)
+/* The call on native:0, on operands and results that `l` lends; *ns is what native took. */
+static bool on_native(chxi_call *c, chxi_device *native, chxi_loan *l, uint64_t *ns)
 {
   chx_scope *s = c->s;
   const chx_array *in[CHX_MAX_OPERANDS];
   chx_array *out[CHXI_MAX_OUT] = {NULL}, *made[CHXI_MAX_OUT] = {NULL};
-  int mode = s->grad_mode, policy = s->policy, lent = 0, lent_out = 0;
+  int mode = s->grad_mode, policy = s->policy;
   chxi_device *home = s->dev;
-  for (; lent < c->n_in && !s->error; lent++) {
-    const chx_array *a = c->in[lent];
-    if (copied && a && a->buf && !(atomic_load(&a->buf->valid) & CHXI_ON_HOST)) *bytes += a->buf->asked;
-    if (!(in[lent] = borrow(s, a, native, copied)) && a) break;
+  for (int i = 0; i < c->n_in; i++) to_lend(l, c->in[i]);
+  l->n_read = l->n;
+  for (int o = 0; !l->copied && o < c->n_out; o++) {
+    const struct chxi_out *w = &c->out[o];
+    if (!(made[o] = chxi_array_new(s, c->dev, w->dtype, w->ndim, w->shape))) return false;
+    to_lend(l, made[o]);
   }
-  for (; !copied && lent_out < c->n_out && !s->error; lent_out++) {
-    const struct chxi_out *w = &c->out[lent_out];
-    made[lent_out] = chxi_array_new(s, c->dev, w->dtype, w->ndim, w->shape);
-    if (!made[lent_out] || !(out[lent_out] = (chx_array *)borrow(s, made[lent_out], native, false))) break;
-  }
+  if (!chxi_lend(s, l)) return false;
+  for (int i = 0; i < c->n_in && !s->error; i++) in[i] = borrow(s, c->in[i], native);
+  for (int o = 0; !l->copied && o < c->n_out && !s->error; o++) out[o] = (chx_array *)borrow(s, made[o], native);
   s->grad_mode = CHX_GRAD_OFF;
   s->policy = CHX_FALLBACK_ALLOW;
   s->dev = native;
@@ -104,19 +105,19 @@ static bool on_native(chxi_call *c, chxi_device *native, bool copied, uint64_t *
   s->dev = home;
   s->policy = policy;
   s->grad_mode = mode;
-  bool done = !s->error && (!copied || collect(c, native, in, out));
-  for (int o = 0; o < lent_out; o++) {
+  const bool done = !s->error && (!l->copied || collect(c, native, in, out));
+  for (int o = 0; !l->copied && o < c->n_out; o++) {
     if (done && !c->dev->host) atomic_store(&made[o]->buf->valid, CHXI_ON_HOST);
-    hand_back(made[o]);
     c->y[o] = made[o];
   }
-  for (int i = 0; i < lent; i++) hand_back(c->in[i]);
+  chxi_loan_end(l);
   return done;
 }
 
 static void warn(const chx_scope *s, const chxi_device *dev, const chx_op *op, int route, const char *reason)
 {
-  if (s->policy == CHX_FALLBACK_WARN && chxi_ledger_is_first(dev, op, route))
+  const bool first = chxi_ledger_is_first(dev, op, route) && chxi_ledger_is_first(dev, op, CHX_ROUTE_STAGED); /* a refused map */
+  if (s->policy == CHX_FALLBACK_WARN && first)
     chxi_log(1, "%s: %s falls back to native (%s)", dev->spec, op->name, reason);
 }
 
@@ -135,10 +136,11 @@ bool chxi_run_staged(chxi_call *c, int route, const char *reason)
         "%s has no kernel for %s (%s) and fallback is denied, want a device that has one or the policy allow",
         dev->spec, chx_dtype_name(chxi_call_dtype(c)), reason);
   warn(s, dev, c->op, route, reason);
-  uint64_t t0 = chxi_now_ns(), bytes = 0, kernel_ns = 0;
-  bool copied = route == CHX_ROUTE_STAGED && !dev->host;
-  if (!on_native(c, native, copied, &bytes, &kernel_ns)) return false;
-  chxi_ledger_add(dev, c->op, route, bytes, chxi_now_ns() - t0, reason);
+  uint64_t t0 = chxi_now_ns(), kernel_ns = 0;
+  chxi_loan l = {.copied = route == CHX_ROUTE_STAGED && !dev->host};
+  if (!on_native(c, native, &l, &kernel_ns)) return false;
+  if (l.refused) c->route = route = CHX_ROUTE_STAGED;
+  chxi_ledger_add(dev, c->op, route, l.bytes, chxi_now_ns() - t0, reason);
   chxi_ledger_kernel(dev, c->op, route, kernel_ns);
   return true;
 }
@@ -150,7 +152,8 @@ bool chxi_fill_staged(chx_scope *s, chx_array *y, const chx_array *a)
   chxi_device *dev = y->buf->dev, *native = chxi_native(s), *home = s->dev;
   size_t mark = s->n;
   int policy = s->policy, route = dev->host || dev->mappable ? CHX_ROUTE_MAPPED : CHX_ROUTE_STAGED;
-  uint64_t t0 = chxi_now_ns(), bytes = dev->host || dev->mappable || atomic_load(&y->buf->valid) & CHXI_ON_HOST ? 0 : y->buf->asked;
+  uint64_t t0 = chxi_now_ns();
+  chxi_loan l = {.copied = !dev->mappable};
   if (!native) return false;
   if (dev == native || policy == CHX_FALLBACK_DENY)
     return chx_scope_fail(
@@ -159,21 +162,24 @@ bool chxi_fill_staged(chx_scope *s, chx_array *y, const chx_array *a)
                dev->spec),
            false;
   warn(s, dev, &chxi_op_copy, route, why);
-  chx_array *to = (chx_array *)borrow(s, y, native, !dev->mappable);
-  const chx_array *from = to ? borrow(s, a, native, !dev->mappable) : NULL;
+  to_lend(&l, y);
+  to_lend(&l, a);
+  l.n_read = l.n;
+  if (!chxi_lend(s, &l)) return false;
+  chx_array *to = (chx_array *)borrow(s, y, native);
+  const chx_array *from = to ? borrow(s, a, native) : NULL;
   s->dev = native;
   s->policy = CHX_FALLBACK_ALLOW;
   s->depth++;
   if (from) chx_copy_into(s, to, from);
   if (!s->error && !dev->host) atomic_store(&y->buf->valid, CHXI_ON_HOST); /* mapped or not: the device's bytes are not to be used */
-  if (to) hand_back(y);
-  if (from) hand_back(a);
+  chxi_loan_end(&l);
   s->depth--;
   s->policy = policy;
   s->dev = home;
   chx_scope_rewind(s, mark, NULL);
   if (s->error) return false;
   atomic_fetch_add(&y->buf->version, 1);
-  chxi_ledger_add(dev, &chxi_op_copy, route, bytes, chxi_now_ns() - t0, why);
+  chxi_ledger_add(dev, &chxi_op_copy, l.refused ? CHX_ROUTE_STAGED : route, l.bytes, chxi_now_ns() - t0, why);
   return true;
 }

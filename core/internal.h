@@ -74,9 +74,10 @@ struct chxi_buffer {
   char *host;                  /* byte 0 where the device's memory is host memory, else NULL */
   uint64_t offset, bytes;      /* bytes: the capacity, >= what was asked */
   uint64_t asked;
-  _Atomic uint8_t valid;       /* CHXI_ON_DEVICE | CHXI_ON_HOST; the latter only with a shadow */
+  _Atomic uint8_t valid;       /* CHXI_ON_DEVICE | CHXI_ON_HOST; the latter only with a shadow; 0: it is being opened */
   uint8_t n_uses;
   bool mapped;                 /* the shadow is the device's own memory, open to the host */
+  const chx_scope *opening;    /* who has begun to map it, and not yet waited for that; NULL: nobody */
   uint16_t lent, pinned;       /* how many calls work on the shadow, on the device now; counted where it may be mapped */
   chxi_buffer *shadow;         /* on native:0, same bytes; made by the mapped and staged routes */
   struct chxi_use {

@@ -131,10 +131,19 @@ extern int chxi_sync_always;                                     /* CHX_SYNC=1 *
 bool chxi_on_device(chx_scope *s, chxi_buffer *b); /* makes the device's bytes valid */
 bool chxi_upload(chx_scope *s, chxi_buffer *b, uint64_t offset, const void *src, uint64_t bytes);
 bool chxi_download(chx_scope *s, chxi_buffer *b, uint64_t offset, void *dst, uint64_t bytes);
-/* a on native:0, over its buffer's shadow: the device's memory itself where that can be mapped and `copied` is false. The
- * buffer is lent until chxi_shadow_done: no other thread gives it back to the device before. */
-chx_array *chxi_shadow_view(chx_scope *s, const chx_array *a, bool copied);
-void chxi_shadow_done(const chx_array *a);
+/* Buffers of one device that a call on the host works on, in their shadows: the device's memory itself where that can be mapped
+ * and `copied` is false. No other thread gives what is lent back to the device before chxi_loan_end. */
+typedef struct chxi_loan {
+  chxi_buffer *b[CHX_MAX_OPERANDS + CHXI_MAX_OUT];
+  int n, n_read;  /* the first n_read are read; the others are written as a whole: what is in them is of no use */
+  bool copied;
+  bool refused;   /* a buffer could not be mapped, and was copied */
+  uint64_t bytes; /* that were copied from the device */
+  chxi_stream *q; /* where maps are queued while they are begun */
+} chxi_loan;
+bool chxi_lend(chx_scope *s, chxi_loan *l); /* all of them, after one wait; false: none, and the error is in s */
+void chxi_loan_end(chxi_loan *l);
+chx_array *chxi_shadow_view(chx_scope *s, const chx_array *a); /* a, whose buffer is lent, on native:0 */
 /* Buffers of a mappable device that a call is about to use there: made valid, and not mapped by any thread until unpinned. */
 bool chxi_pin(chx_scope *s, chxi_buffer *const *b, int n);
 void chxi_unpin(chxi_buffer *const *b, int n);

@@ -7,9 +7,6 @@
 
 enum { H2D = 0, D2H = 1 };
 
-static bool on_host(chx_scope *s, chxi_buffer *b, bool copied);
-static void done(chxi_buffer *b);
-
 bool chxi_upload(chx_scope *s, chxi_buffer *b, uint64_t offset, const void *src, uint64_t bytes)
 {
   if (b->host) return memcpy(b->host + offset, src, bytes), true;
@@ -51,9 +48,10 @@ bool chxi_download(chx_scope *s, chxi_buffer *b, uint64_t offset, void *dst, uin
     chxi_unpin(&b, 1);
     return good;
   }
-  if (!on_host(s, b, true)) return false;
+  chxi_loan l = {.b = {b}, .n = 1, .n_read = 1, .copied = true};
+  if (!chxi_lend(s, &l)) return false;
   memcpy(dst, b->shadow->host + offset, bytes);
-  done(b);
+  chxi_loan_end(&l);
   return true;
 }
 
@@ -74,8 +72,9 @@ static pthread_cond_t *shadow_cond(const chxi_buffer *b) { return &shadow_return
 
 /* ---- device memory open to the host; the shadow's lock is held ------------------------------------------------------- */
 
-/* Opens b; false with *why CHX_EUNSUPPORTED where that cannot be, else with the error in s. */
-static bool map(chx_scope *s, chxi_buffer *b, chxi_device *native, chx_status *why)
+/* Begins to open b, with `access`; false with *why CHX_EUNSUPPORTED where that cannot be, else with the error in s. The bytes
+ * are there once l->q has passed what is queued on it; till then s is b->opening. */
+static bool map(chx_scope *s, chxi_loan *l, chxi_buffer *b, chxi_device *native, uint32_t access, chx_status *why)
 {
   chxi_device *dev = b->dev;
   chxi_stream *q;
@@ -86,7 +85,7 @@ static bool map(chx_scope *s, chxi_buffer *b, chxi_device *native, chx_status *w
   if (!v) return chx_scope_fail(s, CHX_ENOMEM, "out of memory for a buffer's header"), false;
   chx_buffer raw = {.size = sizeof raw, .handle = b->handle, .bytes = b->bytes};
   *why = dev->ops->map(dev->dev, chxi_stream_lock(q), b->segment ? chxi_segment_raw(b) : &raw, b->offset, b->asked,
-                       CHX_MAP_READ | CHX_MAP_WRITE, &host);
+                       q ? access | CHX_MAP_NOWAIT : access, &host);
   chxi_stream_unlock(q);
   if (*why) {
     chxi_free(v, sizeof *v);
@@ -104,11 +103,14 @@ static bool map(chx_scope *s, chxi_buffer *b, chxi_device *native, chx_status *w
   if (b->shadow) chxi_buffer_unref(b->shadow);
   b->shadow = v;
   b->mapped = true;
+  b->opening = q ? s : NULL;
+  if (q) l->q = q;
+  atomic_store(&b->valid, q ? 0 : CHXI_ON_HOST);
   return true;
 }
 
-/* Gives b's memory back to the device. */
-static chx_status unmap(chxi_buffer *b, chxi_stream *q)
+/* Gives b's memory back to the device, which may go on with it once q has done that; `wrote`: with what the host has written. */
+static chx_status unmap(chxi_buffer *b, chxi_stream *q, bool wrote)
 {
   chxi_device *dev = b->dev;
   chx_buffer raw = {.size = sizeof raw, .handle = b->handle, .bytes = b->bytes};
@@ -117,7 +119,7 @@ static chx_status unmap(chxi_buffer *b, chxi_stream *q)
   chxi_buffer_unref(b->shadow);
   b->shadow = NULL;
   b->mapped = false;
-  if (q) chxi_after(q, b, true);
+  if (q) chxi_after(q, b, wrote);
   return st;
 }
 
@@ -125,7 +127,7 @@ void chxi_unmap(chxi_buffer *b)
 {
   chxi_stream *q;
   chxi_stream_of(NULL, b->dev, &q); /* on a lost device there is none, and still the plugin is told */
-  unmap(b, q);
+  unmap(b, q, true);
 }
 
 bool chxi_on_device(chx_scope *s, chxi_buffer *b)
@@ -139,7 +141,7 @@ bool chxi_on_device(chx_scope *s, chxi_buffer *b)
   bool ordered = true;
   while (b->mapped && b->lent) pthread_cond_wait(shadow_cond(b), shadow_lock(b));
   if (b->mapped) {
-    st = unmap(b, q);
+    st = unmap(b, q, true);
     atomic_store(&b->valid, CHXI_ON_DEVICE);
   } else if (!(atomic_load(&b->valid) & CHXI_ON_DEVICE)) {
     uint64_t t0 = chxi_now_ns();
@@ -159,32 +161,92 @@ bool chxi_on_device(chx_scope *s, chxi_buffer *b)
   return ordered && !st;
 }
 
-/* Makes the shadow's bytes valid and lends it; chxi_shadow_done ends that. */
-static bool on_host(chx_scope *s, chxi_buffer *b, bool copied)
+/* ---- loans ------------------------------------------------------------------------------------------------------------- */
+
+/* Lends the shadow of l->b[i] with its bytes valid, but for a map that somebody has begun. */
+static bool lend(chx_scope *s, chxi_loan *l, int i, chxi_device *native)
 {
-  const bool may_map = b->dev->mappable;
+  chxi_buffer *b = l->b[i];
+  const bool may_map = b->dev->mappable, whole = i >= l->n_read;
   if (!may_map && atomic_load_explicit(&b->valid, memory_order_acquire) & CHXI_ON_HOST) return true;
-  chxi_device *native = chxi_native(s);
-  if (!native) return false;
   pthread_mutex_lock(shadow_lock(b));
   bool good = true;
   while (b->pinned) pthread_cond_wait(shadow_cond(b), shadow_lock(b));
-  if (!(atomic_load(&b->valid) & CHXI_ON_HOST)) {
+  if (!b->opening && !(atomic_load(&b->valid) & CHXI_ON_HOST)) {
+    const bool wanted = may_map && !l->copied && b->asked;
     chx_status why = CHX_EUNSUPPORTED;
-    if (may_map && !copied && b->asked && map(s, b, native, &why)) {
-      atomic_store(&b->valid, CHXI_ON_HOST);
-    } else if (why != CHX_EUNSUPPORTED) {
-      good = false;
-    } else {
+    good = wanted && map(s, l, b, native, whole ? CHX_MAP_WRITE : CHX_MAP_READ | CHX_MAP_WRITE, &why);
+    if (!good && why == CHX_EUNSUPPORTED) {
       if (!b->shadow) b->shadow = chxi_buffer_new(s, native, b->asked);
-      good = b->shadow && (!b->asked || download(s, b, 0, b->shadow->host, b->asked));
-      if (good) atomic_store(&b->valid, CHXI_ON_DEVICE | CHXI_ON_HOST);
+      good = b->shadow && (whole || !b->asked || download(s, b, 0, b->shadow->host, b->asked));
+      if (good) atomic_store(&b->valid, whole ? CHXI_ON_HOST : CHXI_ON_DEVICE | CHXI_ON_HOST);
+      if (!whole) l->bytes += b->asked;
+      l->refused |= wanted;
     }
   }
   if (good && may_map) b->lent++;
   pthread_mutex_unlock(shadow_lock(b));
   return good;
 }
+
+/* Ends what s has begun with b: the wait for it was good, or the mapping is given back, with the device's bytes as they were. */
+static void opened(chx_scope *s, chxi_buffer *b, chxi_stream *q, bool good)
+{
+  pthread_mutex_lock(shadow_lock(b));
+  if (b->opening == s) {
+    b->opening = NULL;
+    if (!good) unmap(b, q, false);
+    atomic_store(&b->valid, good ? CHXI_ON_HOST : CHXI_ON_DEVICE);
+    pthread_cond_broadcast(shadow_cond(b));
+  }
+  pthread_mutex_unlock(shadow_lock(b));
+}
+
+/* Whether b's shadow is valid, after what another thread has begun with it has ended. */
+static bool is_open(chxi_buffer *b)
+{
+  if (!b->dev->mappable) return true;
+  pthread_mutex_lock(shadow_lock(b));
+  while (b->opening) pthread_cond_wait(shadow_cond(b), shadow_lock(b));
+  const bool valid = atomic_load(&b->valid) & CHXI_ON_HOST;
+  pthread_mutex_unlock(shadow_lock(b));
+  return valid;
+}
+
+static void give_back(const chxi_loan *l, int n)
+{
+  for (int i = 0; i < n; i++) {
+    chxi_buffer *b = l->b[i];
+    if (!b->dev->mappable) continue;
+    pthread_mutex_lock(shadow_lock(b));
+    if (!--b->lent) pthread_cond_broadcast(shadow_cond(b));
+    pthread_mutex_unlock(shadow_lock(b));
+  }
+}
+
+/* Waits for other threads' maps come after the end of one's own, so that two threads do not wait for each other. */
+bool chxi_lend(chx_scope *s, chxi_loan *l)
+{
+  chxi_device *native = chxi_native(s);
+  for (bool good = native != NULL; good;) {
+    int n = 0;
+    l->q = NULL;
+    while (n < l->n && (good = lend(s, l, n, native))) n++;
+    if (l->q) {
+      const bool passed = chxi_stream_wait(s, l->q);
+      for (int i = 0; i < n; i++) opened(s, l->b[i], l->q, passed);
+      good &= passed;
+    }
+    int open = 0;
+    while (good && open < n && is_open(l->b[open])) open++;
+    if (good && open == l->n) return true;
+    give_back(l, n);
+  }
+  l->n = 0;
+  return false;
+}
+
+void chxi_loan_end(chxi_loan *l) { give_back(l, l->n); }
 
 /* Waits hold no pin, so that two threads, each with what the other needs, do not wait for ever. */
 bool chxi_pin(chx_scope *s, chxi_buffer *const *b, int n)
@@ -214,21 +276,11 @@ void chxi_unpin(chxi_buffer *const *b, int n)
   }
 }
 
-static void done(chxi_buffer *b)
-{
-  if (!b->dev->mappable) return;
-  pthread_mutex_lock(shadow_lock(b));
-  if (!--b->lent) pthread_cond_broadcast(shadow_cond(b));
-  pthread_mutex_unlock(shadow_lock(b));
-}
-
-void chxi_shadow_done(const chx_array *a) { done(a->buf); }
-
-chx_array *chxi_shadow_view(chx_scope *s, const chx_array *a, bool copied)
+chx_array *chxi_shadow_view(chx_scope *s, const chx_array *a)
 {
   chxi_buffer *b = a->buf;
   chx_array *v = chxi_array_view(s, a, a->dtype, a->t.ndim, a->shape, a->strides, 0);
-  if (!v || !on_host(s, b, copied)) return NULL;
+  if (!v) return NULL;
   chxi_buffer_ref(b->shadow);
   v->buf = b->shadow;
   v->t.byte_offset = a->t.byte_offset - b->offset + b->shadow->offset;
@@ -299,9 +351,10 @@ static bool across(chx_scope *s, const chx_array *a, chx_array *y)
   bool copied;
   if (!by_peer(s, from, offset, y->buf, y->t.byte_offset - y->buf->offset, bytes, &copied)) return false;
   if (copied) return true;
-  if (!on_host(s, from, false)) return false;
+  chxi_loan l = {.b = {from}, .n = 1, .n_read = 1};
+  if (!chxi_lend(s, &l)) return false;
   copied = chxi_upload(s, y->buf, y->t.byte_offset - y->buf->offset, from->shadow->host + offset, bytes);
-  done(from);
+  chxi_loan_end(&l);
   return copied;
 }
 

@@ -5,7 +5,7 @@
  */
 #include <pthread.h>
 #include <unistd.h>
-#include "check.h"
+#include "sim_faults.h"
 
 enum { N = 1000, ROUNDS = 200 };
 
@@ -110,6 +110,69 @@ static void errors(const char *device)
   chx_scope_end(s);
 }
 
+/* A late error comes out of the wait for the maps, which leaves nothing open: the operand is used on both sides again. */
+static void late(void)
+{
+  const chx_sim_fault_ops *faults = sim_faults();
+  chx_scope *s = chx_scope_begin("sim:0");
+  chx_set_route(s, "tanh", "mapped");
+  chx_array *x = chx_mul(s, ramp(s, N), chx_real(s, 0.001));
+  chx_sync(s);
+  faults->arm(0, "kernel:1:late");
+  chx_square(s, x);
+  ok(!chx_tanh(s, x) && chx_scope_error(s) == CHX_EDEVICE && strstr(chx_scope_message(s), "square"), "a late error before a map: %s",
+     chx_scope_message(s));
+  chx_scope_clear(s);
+  float got[N];
+  chx_read(s, chx_square(s, x), got, sizeof got);
+  ok(!chx_scope_error(s) && fabs((double)got[500] - 0.25) < 1e-6, "the operand is the device's again %s", chx_scope_message(s));
+  chx_read(s, chx_tanh(s, x), got, sizeof got);
+  ok(!chx_scope_error(s) && fabs((double)got[500] - tanh(0.5)) < 1e-6, "and can be mapped %s", chx_scope_message(s));
+  chx_set_route(s, "tanh", NULL);
+  chx_scope_end(s);
+}
+
+static void count_warnings(void *ctx, int level, const char *message)
+{
+  *(int *)ctx += level == 1 && strstr(message, "tanh falls back") != NULL;
+}
+
+/* A device that says it can be mapped and does not map so much: the call works on copies, and the ledger says so. */
+static bool refused_maps(void)
+{
+  setenv("CHX_SIM_MEMORY_MODE", "mappable", 1);
+  setenv("CHX_SIM_MAP_MOST", "2000", 1);
+  if (!sim_is_there(0)) return true;
+  chx_scope *s = chx_scope_begin("sim:0");
+  const chx_sim_fault_ops *faults = sim_faults();
+  int warnings = 0;
+  chx_set_route(s, "tanh", "mapped");
+  chx_scope_set_fallback(s, CHX_FALLBACK_WARN);
+  chx_set_log(count_warnings, &warnings, 1);
+  chx_array *x = chx_mul(s, ramp(s, N), chx_real(s, 0.001));
+  chx_sync(s);
+  chx_ledger_reset();
+  faults->arm(0, NULL);
+  chx_array *y = chx_tanh(s, x);
+  figures copies = ledger("sim:0", "tanh", CHX_ROUTE_STAGED), mapped = ledger("sim:0", "tanh", CHX_ROUTE_MAPPED);
+  ok(copies.calls == 1 && copies.bytes == 4 * N && !mapped.calls, "a map that is refused: staged %d times, %d bytes, mapped %d times %s",
+     (int)copies.calls, (int)copies.bytes, (int)mapped.calls, chx_scope_message(s));
+  is_int((long long)faults->count(0, CHX_SIM_COPY), 1, "the operand is copied, the result, which will be written, is not");
+  y = chx_tanh(s, y);
+  copies = ledger("sim:0", "tanh", CHX_ROUTE_STAGED);
+  ok(copies.calls == 2 && copies.bytes == 4 * N, "a run of them copies no more: staged %d times, %d bytes", (int)copies.calls,
+     (int)copies.bytes);
+  is_int(warnings, 1, "one warning");
+  chx_tanh(s, ramp(s, 10));
+  copies = ledger("sim:0", "tanh", CHX_ROUTE_STAGED), mapped = ledger("sim:0", "tanh", CHX_ROUTE_MAPPED);
+  ok(copies.calls == 2 && mapped.calls == 1 && !mapped.bytes, "less is mapped");
+  float got[N];
+  chx_read(s, chx_add(s, y, x), got, sizeof got);
+  ok(!chx_scope_error(s) && fabs((double)got[500] - tanh(tanh(0.5)) - 0.5) < 1e-6, "then a kernel %s", chx_scope_message(s));
+  chx_scope_end(s);
+  return true;
+}
+
 /* ---- threads: one maps what another computes with ------------------------------------------------------------------- */
 
 typedef struct job {
@@ -175,7 +238,9 @@ int main(void)
 {
   setenv("CHX_SIM_MEMORY_MODE", "mappable", 1);
   alarm(120); /* a deadlock is a failure, not a hang */
+  in_child_of_tests(refused_maps);
   one("sim:0");
+  if (sim_faults()) late();
   one("opencl:0");
   return done_testing();
 }

@@ -73,7 +73,12 @@ enum { CHX_T_HOST_SCALAR = 1 /* 0-d, in imm, data is NULL */, CHX_T_READONLY = 2
 typedef struct chx_buffer { uint32_t size, flags; void *handle; void *host_ptr; uint64_t bytes; } chx_buffer;
 enum { CHX_B_DEVICE = 1, CHX_B_PINNED = 2, CHX_B_SHARED = 4 /* host_ptr valid between map/unmap or always */,
        CHX_B_COHERENT = 8 /* host_ptr always valid once the queue point is reached: map is free */ };
-enum { CHX_MAP_READ = 1, CHX_MAP_WRITE = 2 }; /* `access` of map and import_host; 0 means both */
+enum { /* `access` of map and import_host: bits; a bit that the plugin does not know is ignored. Neither READ nor WRITE means both */
+  CHX_MAP_READ = 1,
+  CHX_MAP_WRITE = 2, /* alone: the caller writes all of the bytes before it unmaps them, and reads none that it has not written */
+  CHX_MAP_NOWAIT = 4 /* of map with a queue: the bytes need be there only once the queue has passed the point of a queue_mark
+                        taken after the call; the caller waits for that before it touches them, and may unmap them without. What
+                        fails after map has returned is an error of the queue. A plugin may wait in map all the same. */ };
 
 /* ---- kernels: identified by name@version, never by an ordinal -------------------------------------------- */
 struct chx_call { /* one op application; metadata is valid during the call, buffers until `point` passes */
@@ -127,7 +132,7 @@ typedef struct chx_device_ops { /* all thread-safe except that one queue is used
   chx_status (*copy)(chx_dev *, chx_queue *, void *dst, uint64_t dst_off, const void *src, uint64_t src_off,
                      uint64_t bytes, uint32_t dir);           /* 0 h2d, 1 d2h, 2 d2d */
   chx_status (*map)(chx_dev *, chx_queue *, chx_buffer *, uint64_t off, uint64_t bytes, uint32_t access,
-                    void **host_ptr);                         /* waits for the queue; no copy, or CHX_EUNSUPPORTED */
+                    void **host_ptr);   /* waits for the queue, unless CHX_MAP_NOWAIT; no copy, or CHX_EUNSUPPORTED */
   chx_status (*unmap)(chx_dev *, chx_queue *, chx_buffer *, void *host_ptr);
   chx_status (*import_host)(chx_dev *, void *ptr, uint64_t bytes, uint32_t access, chx_buffer *out);
   chx_status (*import_native)(chx_dev *, void *dlpack_data, uint64_t bytes, chx_buffer *out);

@@ -69,22 +69,28 @@ chx_status ocl_copy(chx_dev *dev, chx_queue *q, void *dst, uint64_t dst_off, con
 
 chx_status ocl_map(chx_dev *dev, chx_queue *q, chx_buffer *b, uint64_t off, uint64_t bytes, uint32_t access, void **host_ptr)
 {
+  const uint32_t ways = access & (CHX_MAP_READ | CHX_MAP_WRITE);
+  const cl_map_flags flags = ways == CHX_MAP_WRITE ? CL_MAP_WRITE_INVALIDATE_REGION
+                             : ways == CHX_MAP_READ ? CL_MAP_READ
+                                                    : CL_MAP_READ | CL_MAP_WRITE;
+  const bool wait = !(access & CHX_MAP_NOWAIT);
   cl_int code;
-  (void)access; /* both ways: a map for reading alone may not be written, and callers are not told apart */
   if (!q) return no_queue(dev, "map");
   if (!dev->host_shared)
     return ocl_host->fail(ocl_host->ctx, CHX_EUNSUPPORTED, "opencl: map: the device has memory of its own, want a copy");
-  if (q->armed || q->failed) {
+  if ((q->armed && wait) || q->failed) {
     const chx_status st = ocl_queue_sync(dev, q, q->queued, INT64_MAX);
     if (st) return st;
   }
-  *host_ptr = ocl.clEnqueueMapBuffer(q->q, b->handle, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, (size_t)off, (size_t)(bytes ? bytes : 1),
-                                     0, NULL, NULL, &code);
+  *host_ptr = ocl.clEnqueueMapBuffer(q->q, b->handle, wait ? CL_TRUE : CL_FALSE, flags, (size_t)off, (size_t)(bytes ? bytes : 1), 0,
+                                     NULL, NULL, &code);
   return ocl_queued(dev, q, code, "clEnqueueMapBuffer");
 }
 
 chx_status ocl_unmap(chx_dev *dev, chx_queue *q, chx_buffer *b, void *host_ptr)
 {
   if (!q) return no_queue(dev, "unmap");
-  return ocl_queued(dev, q, ocl.clEnqueueUnmapMemObject(q->q, b->handle, host_ptr, 0, NULL, NULL), "clEnqueueUnmapMemObject");
+  const cl_int code = ocl.clEnqueueUnmapMemObject(q->q, b->handle, host_ptr, 0, NULL, NULL);
+  if (!code && q->failed) ocl.clFinish(q->q); /* nobody waits for such a queue any more, and the memory is used by others next */
+  return ocl_queued(dev, q, code, "clEnqueueUnmapMemObject");
 }

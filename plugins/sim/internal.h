@@ -44,6 +44,7 @@ struct sim_options { /* of a device (options.c) */
   uint64_t copy_mbps, copy_us;   /* a copy's bytes per microsecond, 0: no end of them; and what it takes besides */
   uint64_t kernel_us;            /* what a kernel takes besides its work */
   uint64_t guard;                /* 1: an allocation ends at a page that nobody may touch */
+  uint64_t map_most;             /* bytes that map opens at once; 0: any number */
   enum sim_mode mode;
 };
 
@@ -72,6 +73,7 @@ struct chx_dev {
   struct sim_block **block; /* live allocations by address */
   size_t n_blocks, room;
   uint64_t used, next;      /* bytes; where in the arena to look for a place */
+  struct sim_mapping *mappings; /* that the host has not waited for (map.c) */
 };
 
 extern struct sim_plugin {
@@ -135,6 +137,9 @@ extern const chx_peer_ops sim_peer_ops;
 chx_status sim_map(chx_dev *dev, chx_queue *q, chx_buffer *b, uint64_t off, uint64_t bytes, uint32_t access,
                    void **host_ptr);
 chx_status sim_unmap(chx_dev *dev, chx_queue *q, chx_buffer *b, void *host_ptr);
+/* The host has waited for q's point: what it has mapped before is open to it. */
+void sim_maps_reached(struct chx_dev *dev, const chx_queue *q, uint64_t point);
+void sim_maps_forget(struct chx_dev *dev);
 /* CHX_OK, or the error of a job that uses memory which the host has mapped. */
 chx_status sim_not_mapped(struct chx_dev *dev, struct sim_block *b, bool writes, const char *what);
 

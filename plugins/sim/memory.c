@@ -95,6 +95,7 @@ static void free_block(struct sim_block *b)
 
 void sim_memory_close(struct chx_dev *dev)
 {
+  sim_maps_forget(dev);
   for (size_t i = 0; i < dev->n_blocks; i++) free_block(dev->block[i]);
   free(dev->block);
   dev->block = NULL;

@@ -19,6 +19,7 @@ static const struct number {
   {"CHX_SIM_COPY_US", "microseconds, at most 60000000", 0, 60000000, offsetof(struct sim_options, copy_us)},
   {"CHX_SIM_KERNEL_US", "microseconds, at most 60000000", 0, 60000000, offsetof(struct sim_options, kernel_us)},
   {"CHX_SIM_GUARD", "0 or 1", 0, 1, offsetof(struct sim_options, guard)},
+  {"CHX_SIM_MAP_MOST", "bytes, at most 17179869184", 0, (uint64_t)1 << 34, offsetof(struct sim_options, map_most)},
 };
 
 static const char *const modes[] = {

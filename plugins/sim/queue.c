@@ -264,7 +264,9 @@ chx_status sim_queue_sync(chx_dev *dev, chx_queue *q, uint64_t point, int64_t ti
   }
   pthread_mutex_unlock(&q->lock);
   if (st == CHX_NOT_READY) return st;
-  return st ? sim_fail(st, "%s", text) : sim_alive(dev);
+  if (st) return sim_fail(st, "%s", text);
+  if (!(st = sim_alive(dev))) sim_maps_reached(dev, q, point);
+  return st;
 }
 
 struct wait_job {

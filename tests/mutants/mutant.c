@@ -140,11 +140,40 @@ static chx_status copy(chx_dev *dev, chx_queue *q, void *dst, uint64_t dst_off, 
 
 /* ---- mappings ------------------------------------------------------------------------------------------------------ */
 
+struct filling { char *to; const char *from; uint64_t bytes; };
+
+static void *fill_later(void *arg)
+{
+  struct filling *f = arg;
+  usleep(20000);
+  memcpy(f->to, f->from, f->bytes);
+  free(f);
+  return NULL;
+}
+
+/* The bytes at p come to a place of the host's by themselves, whatever the queue does. */
+static chx_status map_late(const char *p, uint64_t bytes, void **host_ptr)
+{
+  pthread_t thread;
+  struct filling *f = malloc(sizeof *f);
+  if (!f) return CHX_ENOMEM;
+  *f = (struct filling){.to = *host_ptr = calloc(1, bytes), .from = p, .bytes = bytes};
+  if (!f->to || pthread_create(&thread, NULL, fill_later, f)) return CHX_ENOMEM;
+  pthread_detach(thread);
+  return CHX_OK;
+}
+
 static chx_status map(chx_dev *dev, chx_queue *q, chx_buffer *b, uint64_t off, uint64_t bytes, uint32_t access, void **host_ptr)
 {
   static char stale[1 << 20];
   static void *stale_of;
-  (void)dev, (void)access;
+  char text[64];
+  (void)dev;
+  if (IS(MAP_REFUSES_NEW_BITS) && access >> 3) {
+    snprintf(text, sizeof text, "mutant: map: access %u, want 0 to 7", access);
+    return fail(CHX_EARG, text);
+  }
+  if (IS(MAP_FILLS_TOO_LATE) && access & CHX_MAP_NOWAIT) return map_late(bytes_of(b->handle, off), bytes, host_ptr);
   char *p = bytes_of(b->handle, IS(MAP_FORGETS_THE_OFFSET) ? 0 : off);
   if (IS(MAP_DOES_NOT_WAIT)) return *host_ptr = memcpy(malloc(bytes), p, bytes), CHX_OK; /* what is there now */
   chx_status st = wait_all(q);

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * map.c: the part of group C3 that is about the host's view of memory: mappings, coherent memory, imports.
  *
- * Where plugin.h is silent: `access` of map and import_host is 1 to read, 2 to write, 3 for both; what import_host gave
- * belongs to the caller and is not released.
+ * Where plugin.h is silent: what import_host gave belongs to the caller and is not released.
  */
 #include "raw.h"
 #include <string.h>
 
-enum { READ = 1, WRITE = 2, PAGE = 4096, H2D = 0, D2D = 2 };
+enum { READ = CHX_MAP_READ, WRITE = CHX_MAP_WRITE, NOWAIT = CHX_MAP_NOWAIT, PAGE = 4096, H2D = 0, D2D = 2 };
 
 static chx_status map(raw *r, chx_queue *q, chx_buffer *b, uint64_t off, uint64_t n, uint32_t access, void **p)
 {
@@ -62,7 +61,7 @@ static void mappings(conform *c, void *arg)
     raw_fill(model + off, n, c->seed + i); /* queued before the map, which waits for it */
     chx_status st = r->o->copy(r->dev, q, b.handle, off, model + off, 0, n, H2D);
     conform_check(c, st == CHX_OK, "copy to the device: %s: %s", raw_code(st), raw_said());
-    if (!mapped(c, r, q, &b, off, n, access, &p)) break;
+    if (!mapped(c, r, q, &b, off, n, access, &p) || (access & NOWAIT && !raw_sync(c, r, q))) break;
     if (access & READ) raw_same(c, "read through a mapping", p, model + off, n);
     if (access & WRITE) {
       raw_fill(model + off, n, c->seed - i - 1);
@@ -97,6 +96,66 @@ static void two_mappings(conform *c, void *arg)
     if (!unmapped(c, r, q, &b[i], p[i]) || !raw_down(c, r, q, &b[i], 0, got + i * N, N)) return;
   raw_same(c, "two buffers mapped at once", got, model, sizeof model);
   for (int i = 0; i < 2; i++) raw_release(r, q, &b[i]);
+  raw_sync(c, r, q);
+  raw_queue_free(r, q);
+}
+
+/* Several maps that do not wait, and one wait for all: as the core opens the operands of a call. */
+static void nowait(conform *c, void *arg)
+{
+  enum { N = 8192, BUFFERS = 4 };
+  static unsigned char model[BUFFERS][N], got[N];
+  chx_queue *q;
+  raw *r = raw_begin(c, &q);
+  chx_buffer b[BUFFERS];
+  void *p[BUFFERS];
+  (void)arg;
+  if (!r || !has_map(c, r)) return;
+  raw_fill(&model[0][0], sizeof model, c->seed);
+  for (int i = 0; i < BUFFERS; i++)
+    if (!raw_alloc(c, r, q, N, &b[i])) return;
+  for (int i = 0; i < BUFFERS; i++) { /* the last will be written: its bytes are of no use */
+    const uint32_t access = i == BUFFERS - 1 ? WRITE : READ | WRITE;
+    chx_status st = r->o->copy(r->dev, q, b[i].handle, 0, model[i], 0, N, H2D);
+    conform_check(c, st == CHX_OK, "copy to the device: %s: %s", raw_code(st), raw_said());
+    if (!mapped(c, r, q, &b[i], 0, N, access | NOWAIT, &p[i])) return;
+  }
+  if (!raw_sync(c, r, q)) return;
+  for (int i = 0; i < BUFFERS - 1; i++) raw_same(c, "read through a mapping after the wait for it", p[i], model[i], N);
+  for (int i = 0; i < BUFFERS; i++) {
+    raw_fill(model[i], N, c->seed + 1 + (unsigned)i);
+    memcpy(p[i], model[i], N);
+  }
+  for (int i = 0; i < BUFFERS; i++) {
+    if (!unmapped(c, r, q, &b[i], p[i]) || !raw_down(c, r, q, &b[i], 0, got, N)) return;
+    raw_same(c, "copied from the device after a write through a mapping", got, model[i], N);
+  }
+  for (int i = 0; i < BUFFERS; i++) raw_release(r, q, &b[i]);
+  raw_sync(c, r, q);
+  raw_queue_free(r, q);
+}
+
+/* One that is given back before anybody has waited for it, as after another one has failed. */
+static void nowait_unused(conform *c, void *arg)
+{
+  enum { N = 8192 };
+  static unsigned char model[N], got[N];
+  chx_queue *q;
+  raw *r = raw_begin(c, &q);
+  chx_buffer b;
+  void *p;
+  (void)arg;
+  if (!r || !has_map(c, r) || !raw_alloc(c, r, q, N, &b)) return;
+  raw_fill(model, N, c->seed);
+  for (int i = 0; i < 3; i++) {
+    raw_fill(model, N, c->seed + (unsigned)i);
+    chx_status st = r->o->copy(r->dev, q, b.handle, 0, model, 0, N, H2D);
+    conform_check(c, st == CHX_OK, "copy to the device: %s: %s", raw_code(st), raw_said());
+    if (!mapped(c, r, q, &b, 0, N, READ | WRITE | NOWAIT, &p) || !unmapped(c, r, q, &b, p)) return;
+    if (!raw_down(c, r, q, &b, 0, got, N)) return;
+    raw_same(c, "copied from the device after a mapping was given back unused", got, model, N);
+  }
+  raw_release(r, q, &b);
   raw_sync(c, r, q);
   raw_queue_free(r, q);
 }
@@ -178,11 +237,15 @@ static void import_host(conform *c, void *arg)
 
 void conform_map_cases(conform *c, conform_list *l)
 {
-  static const uint32_t read = READ, write = WRITE, both = READ | WRITE;
+  static const uint32_t read = READ, write = WRITE, both = READ | WRITE, later = READ | WRITE | NOWAIT, more = READ | WRITE | 1u << 31;
   (void)c;
   conform_add(l, "C3", "map to read", mappings, (void *)&read);
   conform_add(l, "C3", "map to write", mappings, (void *)&write);
   conform_add(l, "C3", "map to read and write", mappings, (void *)&both);
+  conform_add(l, "C3", "map with a bit of access that nobody knows", mappings, (void *)&more);
+  conform_add(l, "C3", "map without waiting", mappings, (void *)&later);
+  conform_add(l, "C3", "one wait for several maps", nowait, NULL);
+  conform_add(l, "C3", "a mapping that nobody waits for", nowait_unused, NULL);
   conform_add(l, "C3", "two mappings at once", two_mappings, NULL);
   conform_add(l, "C3", "memory that the host shares", coherent, NULL);
   conform_add(l, "C3", "import of host memory", import_host, NULL);
