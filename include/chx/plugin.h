@@ -72,7 +72,8 @@ enum { CHX_T_HOST_SCALAR = 1 /* 0-d, in imm, data is NULL */, CHX_T_READONLY = 2
 #define CHX_T_DTYPE(t) ((int)((t)->flags >> 8 & 0xff)) /* CHX_F32, ...: bits 8 to 15 of flags */
 typedef struct chx_buffer { uint32_t size, flags; void *handle; void *host_ptr; uint64_t bytes; } chx_buffer;
 enum { CHX_B_DEVICE = 1, CHX_B_PINNED = 2, CHX_B_SHARED = 4 /* host_ptr valid between map/unmap or always */,
-       CHX_B_COHERENT = 8 /* host_ptr always valid once the queue point is reached: map is free */ };
+       CHX_B_COHERENT = 8 /* host_ptr always valid once the queue point is reached: map is free */,
+       CHX_B_IMPORTED = 16 /* set by import_*: to be released in the end, which undoes the import */ };
 enum { /* `access` of map and import_host: bits; a bit that the plugin does not know is ignored. Neither READ nor WRITE means both */
   CHX_MAP_READ = 1,
   CHX_MAP_WRITE = 2, /* alone: the caller writes all of the bytes before it unmaps them, and reads none that it has not written */
@@ -134,8 +135,11 @@ typedef struct chx_device_ops { /* all thread-safe except that one queue is used
   chx_status (*map)(chx_dev *, chx_queue *, chx_buffer *, uint64_t off, uint64_t bytes, uint32_t access,
                     void **host_ptr);   /* waits for the queue, unless CHX_MAP_NOWAIT; no copy, or CHX_EUNSUPPORTED */
   chx_status (*unmap)(chx_dev *, chx_queue *, chx_buffer *, void *host_ptr);
+  /* Memory that stays its owner's, who keeps it as long as the buffer is used. One with CHX_B_IMPORTED is given to release in
+   * the end, which frees nothing of it; without that flag there is nothing to undo, and it is not. */
   chx_status (*import_host)(chx_dev *, void *ptr, uint64_t bytes, uint32_t access, chx_buffer *out);
-  chx_status (*import_native)(chx_dev *, void *dlpack_data, uint64_t bytes, chx_buffer *out);
+  chx_status (*import_native)(chx_dev *, void *dlpack_data, uint64_t bytes, chx_buffer *out); /* memory of this
+                                                              device, such as a handle; what is none is refused */
   /* time: a queue counts 1,2,3...; a point is (queue, n); waiting on a later point is always legal */
   chx_status (*queue_new)(chx_dev *, void *adopt_native /* or NULL */, chx_queue **out);
   void (*queue_free)(chx_dev *, chx_queue *);
