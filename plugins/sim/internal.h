@@ -4,6 +4,7 @@
  *   plugin.c   the descriptor, the devices, and the private copy of native
  *   options.c  what the environment says of the devices
  *   memory.c   the address space of a device: handles, allocations, guard pages
+ *   import.c   memory of others
  *   copy.c     copies, also between two devices
  *   map.c      the host's view of allocations
  *   queue.c    a thread for each queue; jobs in order; late errors
@@ -111,6 +112,7 @@ struct sim_block {
   unsigned pins;          /* jobs that use it now */
   unsigned reads, writes; /* how often the host has it mapped, for reading only and for writing */
   bool released;
+  bool imported;          /* data is the caller's */
 };
 
 bool sim_memory_open(struct chx_dev *dev);
@@ -125,9 +127,13 @@ char *sim_open_range(struct chx_dev *dev, const void *p, uint64_t bytes, struct 
 /* Opens (1: for reading, 2: for writing too) or closes (0) the pages of the host's view. */
 bool sim_window(struct chx_dev *dev, struct sim_block *b, int access);
 uint64_t sim_page(void);
+/* A new allocation, or an address for imported bytes, under the device's lock; NULL: there is no room. */
+struct sim_block *sim_add_block(struct chx_dev *dev, uint64_t bytes, void *imported);
 
 chx_status sim_alloc(chx_dev *dev, chx_queue *q, uint64_t bytes, uint32_t kind, chx_buffer *out);
 void sim_release(chx_dev *dev, chx_queue *q, chx_buffer *b);
+chx_status sim_import_host(chx_dev *dev, void *ptr, uint64_t bytes, uint32_t access, chx_buffer *out); /* import.c */
+chx_status sim_import_native(chx_dev *dev, void *data, uint64_t bytes, chx_buffer *out);
 
 /* ---- copies (copy.c), the host's view (map.c) ---------------------------------------------------------------------- */
 
@@ -163,6 +169,7 @@ uint64_t sim_queue_mark(chx_dev *dev, chx_queue *q);
 chx_status sim_queue_wait(chx_dev *dev, chx_queue *waiter, chx_queue *on, uint64_t point);
 chx_status sim_queue_sync(chx_dev *dev, chx_queue *q, uint64_t point, int64_t timeout_ns);
 chx_status sim_queue_call(chx_dev *dev, chx_queue *q, void (*fn)(void *), void *arg);
+void *sim_queue_native(chx_dev *dev, chx_queue *q);
 void sim_queues_stop(void); /* ends all threads; what is still queued is dropped */
 
 /* ---- kernels (kernel.c) -------------------------------------------------------------------------------------------- */

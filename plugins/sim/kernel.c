@@ -76,7 +76,7 @@ static chx_status translate(struct kernel_job *j, uint32_t i, struct sim_block *
     return sim_fail(CHX_EFAILED, "%s: %s %u takes bytes %lld to %lld of an allocation of %llu; its extent is %llu",
                     j->native->op, where, number, (long long)(offset + low), (long long)(offset + high),
                     (unsigned long long)b->bytes, (unsigned long long)t->extent);
-  if (!empty && t->buf != j->dev->arena + b->at)
+  if (!empty && (uint64_t)((uintptr_t)t->buf - (uintptr_t)j->dev->arena) - b->at > b->bytes) /* an import begins inside */
     return sim_fail(CHX_EFAILED, "%s: %s %u names another allocation than the one it is in", j->native->op, where,
                     number);
   chx_status st = sim_not_mapped(j->dev, b, !in, j->native->op);

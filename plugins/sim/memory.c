@@ -37,7 +37,7 @@ bool sim_memory_open(struct chx_dev *dev)
 
 static void drop_bytes(struct sim_block *b)
 {
-  if (!b->region[0]) free(b->data);
+  if (!b->region[0] && !b->imported) free(b->data);
   for (int i = 0; i < 2; i++)
     if (b->region[i]) munmap(b->region[i], b->region_bytes);
 }
@@ -82,7 +82,7 @@ static bool get_bytes(const struct chx_dev *dev, struct sim_block *b)
 bool sim_window(struct chx_dev *dev, struct sim_block *b, int access)
 {
   uint64_t page = sim_page();
-  if (dev->opt.mode != SIM_MAPPABLE) return true;
+  if (dev->opt.mode != SIM_MAPPABLE || b->imported) return true;
   int protection = access == 2 ? PROT_READ | PROT_WRITE : access ? PROT_READ : PROT_NONE;
   return !mprotect(b->region[1] + page, b->region_bytes - 2 * page, protection);
 }
@@ -108,7 +108,7 @@ void sim_memory_wipe(struct chx_dev *dev)
 {
   pthread_mutex_lock(&dev->lock);
   for (size_t i = 0; i < dev->n_blocks; i++)
-    if (!dev->block[i]->pins) memset(dev->block[i]->data, 0xff, dev->block[i]->bytes);
+    if (!dev->block[i]->pins && !dev->block[i]->imported) memset(dev->block[i]->data, 0xff, dev->block[i]->bytes);
   pthread_mutex_unlock(&dev->lock);
 }
 
@@ -154,10 +154,9 @@ static bool find_place(struct chx_dev *dev, uint64_t span, uint64_t *at)
   return true;
 }
 
-/* The device's lock is held. */
-static struct sim_block *add_block(struct chx_dev *dev, uint64_t bytes)
+struct sim_block *sim_add_block(struct chx_dev *dev, uint64_t bytes, void *imported)
 {
-  if (bytes > dev->opt.capacity - dev->used) return NULL;
+  if (!imported && bytes > dev->opt.capacity - dev->used) return NULL;
   if (dev->n_blocks == dev->room) {
     size_t room = dev->room ? 2 * dev->room : 64;
     struct sim_block **list = realloc(dev->block, room * sizeof *list);
@@ -168,14 +167,16 @@ static struct sim_block *add_block(struct chx_dev *dev, uint64_t bytes)
   struct sim_block *b = calloc(1, sizeof *b);
   if (!b) return NULL;
   b->bytes = bytes;
-  if (!get_bytes(dev, b) || !find_place(dev, bytes / GAP * GAP + 2 * GAP, &b->at)) {
+  b->data = b->window = imported;
+  b->imported = imported != NULL;
+  if ((!imported && !get_bytes(dev, b)) || bytes > dev->arena_bytes || !find_place(dev, bytes / GAP * GAP + 2 * GAP, &b->at)) {
     free_block(b);
     return NULL;
   }
   size_t i = upper(dev, b->at);
   memmove(&dev->block[i + 1], &dev->block[i], (dev->n_blocks++ - i) * sizeof *dev->block);
   dev->block[i] = b;
-  dev->used += bytes;
+  if (!imported) dev->used += bytes;
   return b;
 }
 
@@ -187,7 +188,7 @@ chx_status sim_alloc(chx_dev *dev, chx_queue *q, uint64_t bytes, uint32_t kind, 
   chx_status st = sim_action(dev, CHX_SIM_ALLOC, "memory", &late);
   if (st) return st;
   pthread_mutex_lock(&dev->lock);
-  struct sim_block *b = add_block(dev, bytes);
+  struct sim_block *b = sim_add_block(dev, bytes, NULL);
   uint64_t used = dev->used;
   pthread_mutex_unlock(&dev->lock);
   if (!b)
@@ -247,7 +248,7 @@ static chx_status run_release(struct sim_job *job)
   struct sim_block *b = i && dev->block[i - 1]->at == at ? dev->block[i - 1] : NULL;
   if (b) {
     memmove(&dev->block[i - 1], &dev->block[i], (dev->n_blocks-- - i) * sizeof *dev->block);
-    dev->used -= b->bytes;
+    if (!b->imported) dev->used -= b->bytes;
     b->released = true;
   }
   bool last = b && !b->pins;
@@ -259,7 +260,8 @@ static chx_status run_release(struct sim_job *job)
 
 void sim_release(chx_dev *dev, chx_queue *q, chx_buffer *buffer)
 {
-  if (sim_here()) return;
+  const uint32_t pinned = CHX_B_IMPORTED | CHX_B_PINNED;
+  if (sim_here() || (buffer->flags & pinned) == CHX_B_IMPORTED) return; /* the allocation of somebody else */
   struct release_job *r = sim_job_new(sizeof *r, run_release);
   if (!r) { /* no memory to do it in order: wait for the order instead */
     struct release_job now = {.dev = dev, .handle = buffer->handle};

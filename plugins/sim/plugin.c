@@ -138,7 +138,7 @@ static chx_status info(chx_dev *dev, chx_device_info *out)
   uint64_t used = sim.pid == getpid() ? sim_memory_used(dev) : 0;
   const chx_device_info all = {
     .size = out->size,
-    .flags = CHX_D_ASYNC | (dev->opt.mode == SIM_PRIVATE ? 0 : CHX_D_MAPPABLE) | (dev->opt.guard ? CHX_D_OWN_POOL : 0),
+    .flags = CHX_D_ASYNC | CHX_D_IMPORT_HOST | (dev->opt.mode == SIM_PRIVATE ? 0 : CHX_D_MAPPABLE) | (dev->opt.guard ? CHX_D_OWN_POOL : 0),
     .name = dev->title, .vendor = "chx", .bus_id = "", .dl_type = 12, .dl_id = (int32_t)dev->index,
     .dtypes = native.dtypes, .mem_total = dev->opt.capacity, .mem_free = dev->opt.capacity - used,
     .max_alloc = dev->opt.capacity, .alignment = dev->opt.guard ? 1 : 64,
@@ -165,12 +165,15 @@ static const chx_device_ops *device_ops(void *state)
       .copy = sim_copy,
       .map = sim_map,
       .unmap = sim_unmap,
+      .import_host = sim_import_host,
+      .import_native = sim_import_native,
       .queue_new = sim_queue_new,
       .queue_free = sim_queue_free,
       .queue_mark = sim_queue_mark,
       .queue_wait = sim_queue_wait,
       .queue_sync = sim_queue_sync,
       .queue_call = sim_queue_call,
+      .queue_native = sim_queue_native,
       .extension = extension,
   };
   (void)state;

@@ -6,6 +6,9 @@
  * repeats the error. Releases, waits and host steps are still done. A wait does not hand an error on: who waits may do
  * so only to use the same memory next. On a lost device every job fails, and so does every sync, but not before the jobs
  * up to its point have been seen to: none of them touches the host's memory later.
+ *
+ * The native queue is the queue: who adopts one has it too, its points and its errors included, and it ends when the last
+ * of its owners has freed it.
  */
 #include "internal.h"
 #include <errno.h>
@@ -30,6 +33,7 @@ struct chx_queue {
   char text[SIM_TEXT];
   unsigned refs;                /* the owner's, and one for each wait for this queue that is queued elsewhere */
   bool stop;
+  unsigned owners;              /* who made it and who adopted it; under the list's lock */
 };
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -148,11 +152,29 @@ static void unref(struct chx_queue *q)
   free(q);
 }
 
+void *sim_queue_native(chx_dev *dev, chx_queue *q)
+{
+  (void)dev;
+  return q;
+}
+
+static chx_status adopt_queue(struct chx_dev *dev, void *native, chx_queue **out)
+{
+  pthread_mutex_lock(&list_lock);
+  struct chx_queue *q = list;
+  while (q && (q != native || q->dev != dev)) q = q->next;
+  if (q) q->owners++;
+  pthread_mutex_unlock(&list_lock);
+  if (!q) return sim_fail(CHX_EARG, "queue_new: %p is no queue of %s that could be adopted", native, dev->name);
+  *out = q;
+  return CHX_OK;
+}
+
 chx_status sim_queue_new(chx_dev *dev, void *adopt, chx_queue **out)
 {
   chx_status st = sim_alive(dev);
   if (st) return st;
-  if (adopt) return sim_fail(CHX_EUNSUPPORTED, "there are no foreign queues to adopt");
+  if (adopt) return adopt_queue(dev, adopt, out);
   struct chx_queue *q = calloc(1, sizeof *q);
   if (!q) return sim_fail(CHX_ENOMEM, "no memory for a queue");
   pthread_condattr_t clock;
@@ -163,7 +185,7 @@ chx_status sim_queue_new(chx_dev *dev, void *adopt, chx_queue **out)
   pthread_cond_init(&q->done, &clock);
   pthread_condattr_destroy(&clock);
   q->dev = dev;
-  q->refs = 1;
+  q->refs = q->owners = 1;
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before); /* the host program's signals are not for our thread */
@@ -201,7 +223,7 @@ void sim_queue_free(chx_dev *dev, chx_queue *q)
   pthread_mutex_lock(&list_lock);
   struct chx_queue **p = &list;
   while (*p && *p != q) p = &(*p)->next;
-  if (*p) {
+  if (*p && --q->owners == 0) {
     *p = q->next;
     ours = true;
   }
