@@ -303,6 +303,7 @@ chxi_buffer *chxi_buffer_new(chx_scope *s, chxi_device *dev, uint64_t asked)
   b->mapped = false;
   b->opening = NULL;
   b->lent = b->pinned = 0;
+  atomic_store_explicit(&b->shared, 0, memory_order_relaxed);
   b->deleter = NULL;
   account(dev, chxi_self, (int64_t)b->bytes);
   if (chxi_likely(chxi_self->bins[dev->id] != NULL)) chxi_self->bins[dev->id]->allocations++;
@@ -377,6 +378,7 @@ void chxi_buffer_unref(chxi_buffer *b)
     block_free(b);
     return;
   }
+  if (b->dev->queued) chxi_buffer_forget_uses(b, NULL); /* the memory's owner knows nothing of our queues */
   if (b->deleter) b->deleter(b->deleter_ctx);
   chxi_free(b, sizeof *b);
 }

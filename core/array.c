@@ -193,6 +193,24 @@ chx_array *chxi_array_view(chx_scope *s, const chx_array *a, int dtype, int ndim
   return chxi_push(s, v);
 }
 
+chx_array *chxi_array_on(chx_scope *s, chxi_buffer *b, int dtype, int ndim, const int64_t *shape, const int64_t *strides,
+                         uint64_t byte_offset)
+{
+  chx_array *a = header(s);
+  if (!a) return chxi_buffer_unref(b), NULL;
+  a->buf = b;
+  a->dtype = (uint8_t)dtype;
+  a->t.ndim = ndim;
+  a->t.byte_offset = byte_offset;
+  chxi_count(ndim, shape, &a->size);
+  for (int i = 0; i < ndim; i++) {
+    a->shape[i] = shape[i];
+    a->strides[i] = strides[i];
+  }
+  chxi_array_seal(a);
+  return chxi_push(s, a);
+}
+
 chx_array *chxi_scalar_array(chx_scope *s, int dtype, bool is_int, chxi_scalar w)
 {
   chx_array *v = header(s);
@@ -328,7 +346,6 @@ chx_array *chx_from_host(chx_scope *s, int dtype, int ndim, const int64_t *shape
 chx_array *chx_wrap(chx_scope *s, int dtype, int ndim, const int64_t *shape, const int64_t *strides, void *data,
                     void (*deleter)(void *ctx), void *ctx)
 {
-  chx_array *a = NULL;
   chxi_buffer *b = NULL;
   int64_t dense[CHX_MAX_RANK], n = 0, low = 0, high = 0;
   chxi_device *dev = NULL;
@@ -353,7 +370,7 @@ chx_array *chx_wrap(chx_scope *s, int dtype, int ndim, const int64_t *shape, con
       goto failed;
     }
   }
-  if (!(b = chxi_alloc(sizeof *b)) || !(a = header(s))) {
+  if (!(b = chxi_alloc(sizeof *b))) {
     chx_scope_fail(s, CHX_ENOMEM, "wrap: out of memory for an array's header");
     goto failed;
   }
@@ -365,19 +382,8 @@ chx_array *chx_wrap(chx_scope *s, int dtype, int ndim, const int64_t *shape, con
   atomic_init(&b->valid, CHXI_ON_DEVICE);
   b->deleter = deleter;
   b->deleter_ctx = ctx;
-  a->buf = b;
-  a->dtype = (uint8_t)dtype;
-  a->t.ndim = ndim;
-  a->t.byte_offset = (uint64_t)(-low * size);
-  a->size = n;
-  for (int i = 0; i < ndim; i++) {
-    a->shape[i] = shape[i];
-    a->strides[i] = strides[i];
-  }
-  chxi_array_seal(a);
-  return result(s, chxi_push(s, a));
+  return result(s, chxi_array_on(s, b, dtype, ndim, shape, strides, (uint64_t)(-low * size)));
 failed:
-  chxi_free(b, sizeof *b);
   if (deleter) deleter(ctx);
   return NULL;
 }

@@ -2,8 +2,9 @@
  * dlpack.c: arrays shared with other libraries through DLPack 1.x. The structs are declared here as DLPack's ABI has
  * them; tests/test_dlpack.c compares them with its header where one is found.
  *
- * A tensor of the host's memory (device types CPU, CUDA's and ROCm's pinned memory) is imported to native:0. DLPack's
- * read-only tensors are copied, since an array can be written into.
+ * A tensor of the host's memory (device types CPU, CUDA's and ROCm's pinned memory) is imported to native:0, one of a
+ * device's to that device (dlpack_device.c). DLPack's read-only tensors are copied, since an array can be written into.
+ * Memory that was exported is shared (transfer.c) until the tensor's deleter is called.
  */
 #include "dlpack.h"
 #include "runtime.h"
@@ -20,11 +21,14 @@ static void release_exported(chxi_dl_managed *m)
 {
   if (!m) return;
   exported *e = m->manager_ctx;
+  chxi_unshare(e->value->buf);
   chxi_value_unref(e->value);
   chxi_free(e, sizeof *e);
 }
 
-void *chx_to_dlpack(chx_scope *s, const chx_array *a)
+void *chx_to_dlpack(chx_scope *s, const chx_array *a) { return chx_to_dlpack_on(s, a, NULL); }
+
+void *chx_to_dlpack_on(chx_scope *s, const chx_array *a, void *queue)
 {
   if (!chxi_ok(s)) return NULL;
   if (!a || !a->buf) {
@@ -33,16 +37,18 @@ void *chx_to_dlpack(chx_scope *s, const chx_array *a)
   }
   chxi_buffer *b = a->buf;
   const chx_device_info *info = &b->dev->info;
-  if (info->dl_type <= 0 || info->dl_type == CHXI_DL_EXT_DEV) {
+  if (info->dl_type <= 0) {
     chx_scope_fail(
         s, CHX_EUNSUPPORTED,
         "to_dlpack: device %s has no device type in DLPack, want an array moved to another, such as native:0",
         b->dev->spec);
     return NULL;
   }
-  if (!chxi_on_device(s, b) || !chxi_buffer_settled(s, b)) return NULL; /* who takes it knows nothing of our queues */
+  if (!chxi_share(s, b)) return NULL;
+  if (!chxi_buffer_followed(s, b, queue)) return chxi_unshare(b), NULL; /* who takes it knows nothing of our queues */
   exported *e = chxi_alloc(sizeof *e);
   if (!e) {
+    chxi_unshare(b);
     chx_scope_fail(s, CHX_ENOMEM, "to_dlpack: out of memory");
     return NULL;
   }
@@ -67,6 +73,16 @@ void *chx_to_dlpack(chx_scope *s, const chx_array *a)
   return &e->m;
 }
 
+void *chx_dlpack_queue(chx_scope *s)
+{
+  chxi_stream *q;
+  if (!chxi_ok(s) || !chxi_stream_of(s, s->dev, &q) || !q || !CHX_HAS(s->dev->ops, chx_device_ops, queue_native))
+    return NULL;
+  void *native = s->dev->ops->queue_native(s->dev->dev, chxi_stream_lock(q));
+  chxi_stream_unlock(q);
+  return native;
+}
+
 /* ---- import ------------------------------------------------------------------------------------------------------------ */
 
 static int dtype_of(chxi_dl_dtype t)
@@ -76,7 +92,7 @@ static int dtype_of(chxi_dl_dtype t)
   return CHX_DTYPE_NONE;
 }
 
-static const char *device_name(int32_t type)
+const char *chxi_dl_device_name(int32_t type)
 {
   static const char *const names[] = {
       [1] = "CPU",     [2] = "CUDA",     [3] = "CUDA host",  [4] = "OpenCL",     [7] = "Vulkan",        [8] = "Metal",
@@ -85,33 +101,35 @@ static const char *device_name(int32_t type)
   return type > 0 && type < (int)(sizeof names / sizeof *names) && names[type] ? names[type] : "unknown";
 }
 
-/* Whether every element lies at an address that an int64_t can tell from the first's. */
-static bool extent_fits(const chxi_dl_tensor *t, int64_t count, int size)
+/* The elements that are reached lie from data + low to data + high, none if high < low. False: an int64_t of bytes cannot
+ * tell all of their addresses from the first's. */
+static bool reach_of(const chxi_dl_tensor *t, int64_t count, int size, int64_t *low, int64_t *high)
 {
-  int64_t low = 0, high = 0;
+  *low = 0;
+  *high = count - 1;
   if (!count || !t->strides) return true;
+  *high = 0;
   for (int i = 0; i < t->ndim; i++) {
-    int64_t reach, *side = t->strides[i] < 0 ? &low : &high;
+    int64_t reach, *side = t->strides[i] < 0 ? low : high;
     if (__builtin_mul_overflow(t->shape[i] - 1, t->strides[i], &reach) || __builtin_add_overflow(*side, reach, side))
       return false;
   }
-  return low > INT64_MIN / 64 / size && high < INT64_MAX / 64 / size;
+  return *low > INT64_MIN / 64 / size && *high < INT64_MAX / 64 / size;
+}
+
+static bool is_of_host(int32_t type)
+{
+  return type == CHXI_DL_CPU || type == CHXI_DL_CUDA_HOST || type == CHXI_DL_ROCM_HOST;
 }
 
 /* The dtype of a tensor that can be taken, else CHX_DTYPE_NONE with the error in s. */
-static int check_import(chx_scope *s, const chxi_dl_managed *m)
+static int check_import(chx_scope *s, const chxi_dl_managed *m, int64_t *low, int64_t *high)
 {
   const chxi_dl_tensor *t = &m->tensor;
   int64_t count = 0;
   if (m->version.major != CHXI_DL_MAJOR)
     return chx_scope_fail(s, CHX_EUNSUPPORTED, "from_dlpack: version is %u.%u, want %d.x", m->version.major,
                           m->version.minor, CHXI_DL_MAJOR),
-           0;
-  if (t->device.type != CHXI_DL_CPU && t->device.type != CHXI_DL_CUDA_HOST && t->device.type != CHXI_DL_ROCM_HOST)
-    return chx_scope_fail(
-               s, CHX_EDEVICE,
-               "from_dlpack: device type is %d (%s), want memory of the host: 1 (CPU), 3 (CUDA host) or 11 (ROCm host)",
-               t->device.type, device_name(t->device.type)),
            0;
   const int dtype = dtype_of(t->dtype);
   if (!dtype)
@@ -124,7 +142,7 @@ static int check_import(chx_scope *s, const chxi_dl_managed *m)
   if ((t->ndim && !t->shape) || !chxi_count(t->ndim, t->shape, &count))
     return chx_scope_fail(s, CHX_ESHAPE, "from_dlpack: the shape is %s, want lengths >= 0 whose product fits memory",
                           t->ndim && !t->shape ? "NULL" : "negative or too large"), 0;
-  if (!extent_fits(t, count, chxi_dtypes[dtype].size))
+  if (!reach_of(t, count, chxi_dtypes[dtype].size, low, high) || t->byte_offset > INT64_MAX / 2)
     return chx_scope_fail(s, CHX_ESHAPE, "from_dlpack: the strides reach beyond memory, want strides in elements"), 0;
   if (count && !t->data)
     return chx_scope_fail(s, CHX_EARG, "from_dlpack: data is NULL, want %lld elements", (long long)count), 0;
@@ -138,9 +156,10 @@ static void release_imported(void *ctx)
 }
 
 /* The tensor as an array that does not end it yet. */
-static chx_array *wrap(chx_scope *s, const chxi_dl_managed *m, int dtype)
+static chx_array *wrap(chx_scope *s, const chxi_dl_managed *m, int dtype, int64_t low, int64_t high)
 {
   const chxi_dl_tensor *t = &m->tensor;
+  if (!is_of_host(t->device.type)) return chxi_dl_import(s, t, dtype, low, high);
   char *data = t->data ? (char *)t->data + t->byte_offset : NULL;
   return chx_wrap(s, dtype, t->ndim, t->shape, t->strides, data, NULL, NULL);
 }
@@ -153,25 +172,24 @@ chx_array *chx_from_dlpack(chx_scope *s, void *managed)
     chx_scope_fail(s, CHX_EARG, "from_dlpack: the tensor is NULL, want a DLManagedTensorVersioned");
     return NULL;
   }
-  const int dtype = check_import(s, m);
+  int64_t low = 0, high = 0;
+  const int dtype = check_import(s, m, &low, &high);
   if (!dtype) return NULL;
-  if (!(m->flags & CHXI_DL_READ_ONLY)) {
-    chx_array *a = wrap(s, m, dtype);
-    if (!a) return NULL;
-    a->buf->deleter = release_imported;
-    a->buf->deleter_ctx = m;
-    return a;
-  }
   const size_t mark = s->n;
   const int mode = s->grad_mode;
+  const bool copied = m->flags & CHXI_DL_READ_ONLY || high < low; /* nothing to share where there are no elements */
   s->grad_mode = CHX_GRAD_OFF;
   s->depth++;
-  chx_array *view = wrap(s, m, dtype), *a = view ? chx_copy(s, view) : NULL;
+  chx_array *view = wrap(s, m, dtype, low, high), *a = view && copied ? chx_copy(s, view) : view;
   s->depth--;
   s->grad_mode = mode;
   chx_scope_rewind(s, mark, a);
   if (!a) return NULL;
-  release_imported(m);
+  if (copied) release_imported(m);
+  else if (!chxi_dl_keep(a, m)) {
+    a->buf->deleter = release_imported;
+    a->buf->deleter_ctx = m;
+  }
   if (s->flags & CHX_SCOPE_OWNED && !s->depth) s->n--; /* an owning scope's result is the caller's */
   return a;
 }

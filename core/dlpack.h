@@ -3,6 +3,8 @@
  */
 #ifndef CHXI_DLPACK_H
 #define CHXI_DLPACK_H
+#include <chx/chx.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { CHXI_DL_MAJOR = 1, CHXI_DL_MINOR = 0 };
@@ -29,5 +31,12 @@ typedef struct chxi_dl_managed { /* DLManagedTensorVersioned */
   uint64_t flags;
   chxi_dl_tensor tensor;
 } chxi_dl_managed;
+
+const char *chxi_dl_device_name(int32_t type); /* "CUDA" */
+/* t, of a device's memory and with a shape that was checked, as an array that ends no tensor yet. Its elements lie from
+ * data + low to data + high. NULL with the error in s: there is no such device, or it refuses. */
+chx_array *chxi_dl_import(chx_scope *s, const chxi_dl_tensor *t, int dtype, int64_t low, int64_t high);
+/* Ends m with a's buffer, if that is one that chxi_dl_import made; else false. */
+bool chxi_dl_keep(const chx_array *a, chxi_dl_managed *m);
 
 #endif

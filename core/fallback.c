@@ -174,6 +174,7 @@ bool chxi_fill_staged(chx_scope *s, chx_array *y, const chx_array *a)
   if (from) chx_copy_into(s, to, from);
   if (!s->error && !dev->host) atomic_store(&y->buf->valid, CHXI_ON_HOST); /* mapped or not: the device's bytes are not to be used */
   chxi_loan_end(&l);
+  if (!s->error && y->buf->shared) chxi_on_device(s, y->buf); /* others are to see it */
   s->depth--;
   s->policy = policy;
   s->dev = home;

@@ -79,6 +79,8 @@ struct chxi_buffer {
   bool mapped;                 /* the shadow is the device's own memory, open to the host */
   const chx_scope *opening;    /* who has begun to map it, and not yet waited for that; NULL: nobody */
   uint16_t lent, pinned;       /* how many calls work on the shadow, on the device now; counted where it may be mapped */
+  _Atomic uint16_t shared;     /* with how many others: exports that go on, the owner of what was imported. Then the device's
+                                * bytes may change at any time, and the host copies them instead of mapping or keeping them */
   chxi_buffer *shadow;         /* on native:0, same bytes; made by the mapped and staged routes */
   struct chxi_use {
     struct chxi_stream *q;
@@ -119,6 +121,9 @@ chx_array *chxi_array_new(chx_scope *s, chxi_device *dev, int dtype, int ndim,
 /* A view of a's buffer: t.byte_offset is a's plus `offset` bytes. */
 chx_array *chxi_array_view(chx_scope *s, const chx_array *a, int dtype, int ndim, const int64_t *shape,
                            const int64_t *strides, int64_t offset);
+/* On buffer b, whose reference it takes over whether or not it succeeds; byte_offset as in t. */
+chx_array *chxi_array_on(chx_scope *s, chxi_buffer *b, int dtype, int ndim, const int64_t *shape, const int64_t *strides,
+                         uint64_t byte_offset);
 chx_array *chxi_push(chx_scope *s, chx_array *a); /* gives the caller's reference to the scope */
 /* A host scalar of a definite dtype. */
 chx_array *chxi_scalar_array(chx_scope *s, int dtype, bool is_int, chxi_scalar v);

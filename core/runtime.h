@@ -119,6 +119,8 @@ bool chxi_before_read(chx_scope *s, chxi_stream *q, chxi_buffer *b);   /* orders
 bool chxi_before_write(chx_scope *s, chxi_stream *q, chxi_buffer *b);  /* and after the reads since */
 void chxi_after(chxi_stream *q, chxi_buffer *b, bool wrote);
 bool chxi_buffer_settled(chx_scope *s, chxi_buffer *b);          /* waits for all uses; false: its content was lost */
+/* Likewise in a queue that is not ours, by its native handle, which waits in place of the host; NULL: the host does. */
+bool chxi_buffer_followed(chx_scope *s, chxi_buffer *b, void *native);
 bool chxi_buffer_good(chx_scope *s, const chxi_buffer *b); /* false, with the late error, if its content was lost */
 void chxi_buffer_forget_uses(chxi_buffer *b, chxi_stream *by);   /* orders `by` after every use of a free block */
 uint64_t chxi_stream_mark(chxi_stream *q);
@@ -147,6 +149,9 @@ chx_array *chxi_shadow_view(chx_scope *s, const chx_array *a); /* a, whose buffe
 /* Buffers of a mappable device that a call is about to use there: made valid, and not mapped by any thread until unpinned. */
 bool chxi_pin(chx_scope *s, chxi_buffer *const *b, int n);
 void chxi_unpin(chxi_buffer *const *b, int n);
+/* Others are given the device's bytes, which are made valid: until chxi_unshare they are not mapped. */
+bool chxi_share(chx_scope *s, chxi_buffer *b);
+void chxi_unshare(chxi_buffer *b);
 void chxi_unmap(chxi_buffer *b); /* of a buffer that nobody uses any more */
 chx_buffer *chxi_segment_raw(const chxi_buffer *b); /* alloc.c: what the backend gave for b's segment */
 chx_array *chxi_dense(chx_scope *s, const chx_array *a);       /* a itself if dense, else a copy; not recorded */

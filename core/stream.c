@@ -211,6 +211,18 @@ bool chxi_buffer_settled(chx_scope *s, chxi_buffer *b)
   return chxi_before_write(s, NULL, b) && chxi_buffer_good(s, b);
 }
 
+bool chxi_buffer_followed(chx_scope *s, chxi_buffer *b, void *native)
+{
+  chxi_device *dev = b->dev;
+  if (!dev->queued || !native) return chxi_buffer_settled(s, b);
+  chxi_stream theirs = {.dev = dev, .lock = PTHREAD_MUTEX_INITIALIZER};
+  chx_status st = dev->ops->queue_new(dev->dev, native, &theirs.q);
+  if (st) return chxi_plugin_failed(s, st, "%s: the consumer's queue", dev->spec), false;
+  bool ordered = chxi_before_write(s, &theirs, b) && chxi_buffer_good(s, b);
+  dev->ops->queue_free(dev->dev, theirs.q);
+  return ordered;
+}
+
 /* The block is free: no other thread looks at it. */
 void chxi_buffer_forget_uses(chxi_buffer *b, chxi_stream *by)
 {

@@ -168,14 +168,15 @@ static bool lend(chx_scope *s, chxi_loan *l, int i, chxi_device *native)
 {
   chxi_buffer *b = l->b[i];
   const bool may_map = b->dev->mappable, whole = i >= l->n_read;
-  if (!may_map && atomic_load_explicit(&b->valid, memory_order_acquire) & CHXI_ON_HOST) return true;
+  if (!may_map && !b->shared && atomic_load_explicit(&b->valid, memory_order_acquire) & CHXI_ON_HOST) return true;
   pthread_mutex_lock(shadow_lock(b));
   bool good = true;
   while (b->pinned) pthread_cond_wait(shadow_cond(b), shadow_lock(b));
-  if (!b->opening && !(atomic_load(&b->valid) & CHXI_ON_HOST)) {
+  const uint8_t valid = atomic_load(&b->valid);
+  if (!b->opening && (!(valid & CHXI_ON_HOST) || (b->shared && valid & CHXI_ON_DEVICE))) {
     const bool wanted = may_map && !l->copied && b->asked;
     chx_status why = CHX_EUNSUPPORTED;
-    good = wanted && map(s, l, b, native, whole ? CHX_MAP_WRITE : CHX_MAP_READ | CHX_MAP_WRITE, &why);
+    good = wanted && !b->shared && map(s, l, b, native, whole ? CHX_MAP_WRITE : CHX_MAP_READ | CHX_MAP_WRITE, &why);
     if (!good && why == CHX_EUNSUPPORTED) {
       if (!b->shadow) b->shadow = chxi_buffer_new(s, native, b->asked);
       good = b->shadow && (whole || !b->asked || download(s, b, 0, b->shadow->host, b->asked));
@@ -274,6 +275,32 @@ void chxi_unpin(chxi_buffer *const *b, int n)
     if (!--b[i]->pinned) pthread_cond_broadcast(shadow_cond(b[i]));
     pthread_mutex_unlock(shadow_lock(b[i]));
   }
+}
+
+/* What the host has of the bytes is old as soon as another may have written them. */
+static void forget_host(chxi_buffer *b)
+{
+  if (atomic_load(&b->valid) & CHXI_ON_DEVICE) atomic_store(&b->valid, CHXI_ON_DEVICE);
+}
+
+bool chxi_share(chx_scope *s, chxi_buffer *b)
+{
+  if (b->host) return true;
+  if (!chxi_pin(s, &b, 1)) return false;
+  pthread_mutex_lock(shadow_lock(b));
+  b->shared++;
+  pthread_mutex_unlock(shadow_lock(b));
+  chxi_unpin(&b, 1);
+  return true;
+}
+
+void chxi_unshare(chxi_buffer *b)
+{
+  if (b->host) return;
+  pthread_mutex_lock(shadow_lock(b));
+  forget_host(b);
+  b->shared--;
+  pthread_mutex_unlock(shadow_lock(b));
 }
 
 chx_array *chxi_shadow_view(chx_scope *s, const chx_array *a)
