@@ -79,9 +79,46 @@ static chx_status run_release(struct job *job)
   return CHX_OK;
 }
 
+/* ---- imports: nothing is known of them, so that nothing is to be undone ------------------------------------------------ */
+
+static void *imported; /* IMPORT_NOT_UNDONE alone: the host's memory that is imported */
+
+static void *same_or_copy(void *p, uint64_t bytes, bool copies) { return copies ? memcpy(malloc(bytes), p, bytes) : p; }
+
+static chx_status import_host(chx_dev *dev, void *ptr, uint64_t bytes, uint32_t access, chx_buffer *out)
+{
+  (void)dev, (void)access;
+  if (IS(IMPORT_NOT_UNDONE) && imported == ptr) return fail(CHX_EFAILED, "mutant: these pages are imported already");
+  imported = ptr;
+  out->flags = CHX_B_SHARED | CHX_B_COHERENT | CHX_B_IMPORTED;
+  out->handle = (char *)same_or_copy(ptr, bytes, IS(IMPORT_COPIES)) + device_space;
+  out->host_ptr = ptr;
+  out->bytes = bytes;
+  return CHX_OK;
+}
+
+static chx_status import_native(chx_dev *dev, void *data, uint64_t bytes, chx_buffer *out)
+{
+  (void)dev;
+  if ((!data || (uintptr_t)data < device_space) && !IS(IMPORTS_ANY_ADDRESS))
+    return fail(CHX_EARG, "mutant: import_native: that is no memory of the device");
+  out->flags = CHX_B_DEVICE | CHX_B_IMPORTED;
+  out->handle = data;
+  if (IS(NATIVE_IMPORT_COPIES)) out->handle = (char *)same_or_copy(bytes_of(data, 0), bytes, true) + device_space;
+  out->host_ptr = NULL;
+  out->bytes = bytes;
+  return CHX_OK;
+}
+
+static void end_import(chx_buffer *b)
+{
+  if (b->host_ptr && !IS(IMPORT_NOT_UNDONE)) imported = NULL;
+}
+
 static void release(chx_dev *dev, chx_queue *q, chx_buffer *b)
 {
   if (IS(LEAKS_BUFFERS)) return;
+  if (b->flags & CHX_B_IMPORTED && !(IS(FREES_IMPORTS) && !b->host_ptr)) return end_import(b);
   if (IS(RACY_ALLOC) && !spare.handle && b->bytes >= 4096) {
     spare.bytes = b->bytes;
     spare.handle = b->handle;
@@ -137,6 +174,25 @@ static chx_status copy(chx_dev *dev, chx_queue *q, void *dst, uint64_t dst_off, 
   if (IS(COPY_WAITS)) wait_all(q);
   return enqueue(q, &c->job);
 }
+
+/* ---- copies between the two devices -------------------------------------------------------------------------------- */
+
+static chx_status peer_can(chx_dev *to, chx_dev *from)
+{
+  static atomic_uint asked;
+  (void)to, (void)from;
+  return IS(PEERS_CHANGE) && atomic_fetch_add(&asked, 1) & 1 ? fail(CHX_EUNSUPPORTED, "mutant: not now") : CHX_OK;
+}
+
+static chx_status peer_copy(chx_dev *to, chx_queue *q, void *dst, uint64_t dst_off, chx_dev *from, const void *src,
+                            uint64_t src_off, uint64_t bytes)
+{
+  if (IS(NO_PEER_OF_ITSELF) && to == from) return fail(CHX_EUNSUPPORTED, "mutant: one device is no pair");
+  if (IS(PEER_IGNORES_OFFSETS)) src_off = 0;
+  return copy(to, IS(PEER_AT_ONCE) ? NULL : q, dst, dst_off, src, src_off, bytes, DEVICE_TO_DEVICE);
+}
+
+static const chx_peer_ops peers = {.size = sizeof peers, .can = peer_can, .copy = peer_copy};
 
 /* ---- mappings ------------------------------------------------------------------------------------------------------ */
 
@@ -200,7 +256,7 @@ static chx_status info(chx_dev *dev, chx_device_info *out)
 {
   uint64_t used = atomic_load(&dev->used);
   chx_device_info mine = {
-    .size = out->size, .flags = IS_HOST ? CHX_D_HOST_IS_DEVICE : CHX_D_ASYNC | (IS_MAPPED ? CHX_D_MAPPABLE : 0),
+    .size = out->size, .flags = IS_HOST ? CHX_D_HOST_IS_DEVICE : CHX_D_ASYNC | CHX_D_IMPORT_HOST | (IS_MAPPED ? CHX_D_MAPPABLE : 0),
     .name = "mutant", .vendor = "the chx project", .bus_id = "", .dl_type = IS_HOST ? 1 : 12, .dl_id = IS_HOST ? 0 : dev->index,
     .dtypes = CHX_ANY_REAL, .mem_total = device_bytes, .mem_free = used < device_bytes ? device_bytes - used : 0,
     .alignment = ALIGNMENT};
@@ -210,7 +266,8 @@ static chx_status info(chx_dev *dev, chx_device_info *out)
 
 static const void *extension(chx_dev *dev, const char *name)
 {
-  (void)dev, (void)name;
+  (void)dev;
+  if (!strcmp(name, "chx.peer/1")) return &peers;
   return IS(HAS_EVERY_EXTENSION) ? kernels : NULL;
 }
 
@@ -221,6 +278,7 @@ static const chx_device_ops operations = {
   .queue_new = IS_HOST ? NULL : queue_new, .queue_free = IS_HOST ? NULL : queue_free,
   .queue_mark = IS_HOST ? NULL : queue_mark, .queue_wait = IS_HOST ? NULL : queue_wait,
   .queue_sync = IS_HOST ? NULL : queue_sync, .queue_call = IS_HOST ? NULL : queue_call,
+  .queue_native = IS_HOST ? NULL : queue_native, .import_host = import_host, .import_native = import_native,
 };
 
 static chx_status plugin_open(const chx_host *lent, void **state)
@@ -228,6 +286,11 @@ static chx_status plugin_open(const chx_host *lent, void **state)
   static int opened;
   host = lent;
   if (IS(READS_PAST_THE_HOST_TABLE) && ((void *const volatile *)lent)[sizeof *lent / sizeof(void *)]) host = lent;
+  if (IS(NEEDS_HOST_KERNELS) && !((const chx_host_kernels *)lent->extension(lent->ctx, CHX_HOST_KERNELS))->size) host = lent;
+  const char *size = lent->option(lent->ctx, "CHX_MUTANT_SIZE");
+  if (size && !atoi(size)) return IS(JUNK_OPTION_MUTELY) ? CHX_EARG : fail(CHX_EARG, "mutant: CHX_MUTANT_SIZE is no number");
+  if (IS(ONE_IN_A_PROCESS) && getenv("MUTANT_IS_OPEN")) return fail(CHX_EDEVICE, "mutant: it is open, by another");
+  if (IS(ONE_IN_A_PROCESS)) setenv("MUTANT_IS_OPEN", "1", 1);
   if (IS(SECOND_OPEN_FAILS) && opened++) return fail(CHX_EDEVICE, "mutant: it is open");
   *state = devices;
   return CHX_OK;
@@ -255,7 +318,11 @@ static const chx_device_ops *device_ops(void *state)
 }
 
 static void device_close(chx_dev *dev) { (void)dev; }
-static void plugin_close(void *state) { (void)state; }
+static void plugin_close(void *state)
+{
+  (void)state;
+  if (IS(ONE_IN_A_PROCESS)) unsetenv("MUTANT_IS_OPEN");
+}
 
 #ifdef NEEDS_THE_CORE
 const char *chx_version(void);

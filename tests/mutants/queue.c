@@ -16,8 +16,12 @@ struct chx_queue {
   chx_status failed;
   char text[200];
   int refs; /* the owner's, and one for each queue that waits for this one */
-  bool stop;
+  int owners; /* who made it and who adopted it */
+  void *native; /* itself */
+  bool stop, told /* of its failure */, waits; /* what was queued last is a wait */
 };
+
+static char inherited[200]; /* ERROR_OUTLIVES_CLOSE alone: what a queue has failed with that was freed */
 
 static _Thread_local char *job_text; /* of the job that this thread does */
 
@@ -36,6 +40,8 @@ static struct job *job_new(size_t bytes, chx_status (*run)(struct job *))
   return job;
 }
 
+static chx_status run_wait(struct job *job);
+
 static chx_status enqueue(chx_queue *q, struct job *job)
 {
   if (!q) {
@@ -45,12 +51,15 @@ static chx_status enqueue(chx_queue *q, struct job *job)
   }
   pthread_mutex_lock(&q->lock);
   job->point = ++q->submitted;
+  q->waits = job->run == run_wait;
   *(q->last ? &q->last->next : &q->first) = job;
   q->last = job;
   pthread_cond_broadcast(&q->changed);
   pthread_mutex_unlock(&q->lock);
   return CHX_OK;
 }
+
+static void unref(chx_queue *q);
 
 static void *work(void *arg)
 {
@@ -82,6 +91,7 @@ static void *work(void *arg)
     pthread_cond_broadcast(&q->changed);
   }
   pthread_mutex_unlock(&q->lock);
+  if (IS(CLOSE_LEAVES_WORK)) unref(q);
   return NULL;
 }
 
@@ -99,7 +109,13 @@ static void unref(chx_queue *q)
 static chx_status queue_new(chx_dev *dev, void *adopt, chx_queue **out)
 {
   (void)dev;
-  if (adopt) return fail(CHX_EUNSUPPORTED, "mutant: there are no foreign queues to adopt");
+  if (adopt && !IS(ADOPTS_A_NEW_ONE)) {
+    chx_queue *theirs = adopt;
+    pthread_mutex_lock(&theirs->lock);
+    theirs->owners++;
+    pthread_mutex_unlock(&theirs->lock);
+    return *out = theirs, CHX_OK;
+  }
   chx_queue *q = calloc(1, sizeof *q);
   if (!q) return fail(CHX_ENOMEM, "mutant: the host has no memory for a queue");
   pthread_condattr_t clock;
@@ -107,7 +123,13 @@ static chx_status queue_new(chx_dev *dev, void *adopt, chx_queue **out)
   pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
   pthread_mutex_init(&q->lock, NULL);
   pthread_cond_init(&q->changed, &clock);
-  q->refs = 1;
+  q->refs = q->owners = 1;
+  q->native = adopt ? adopt : q;
+  if (inherited[0]) {
+    q->failed = CHX_EFAILED;
+    q->failed_at = 1;
+    memcpy(q->text, inherited, sizeof inherited);
+  }
   if (pthread_create(&q->thread, NULL, work, q)) {
     unref(q);
     return fail(CHX_ENOMEM, "mutant: there is no thread for a queue");
@@ -116,15 +138,38 @@ static chx_status queue_new(chx_dev *dev, void *adopt, chx_queue **out)
   return CHX_OK;
 }
 
+/* The lock is held. */
+static void drop_jobs(chx_queue *q)
+{
+  for (struct job *job = q->first, *next; job; job = next) {
+    next = job->next;
+    free(job);
+  }
+  q->first = q->last = NULL;
+  q->finished = q->submitted;
+}
+
+static void *queue_native(chx_dev *dev, chx_queue *q)
+{
+  static char changes;
+  (void)dev;
+  return IS(NATIVE_QUEUE_CHANGES) ? &changes + changes++ : q->native;
+}
+
 static void queue_free(chx_dev *dev, chx_queue *q)
 {
   (void)dev;
   if (IS(LEAKS_QUEUES)) return;
   pthread_mutex_lock(&q->lock);
-  q->stop = true;
+  bool last = --q->owners == 0;
+  if (!last && IS(ADOPTED_DROPS_WORK)) drop_jobs(q);
+  q->stop = last;
   pthread_cond_broadcast(&q->changed);
   pthread_mutex_unlock(&q->lock);
+  if (!last) return;
+  if (IS(CLOSE_LEAVES_WORK)) return (void)pthread_detach(q->thread);
   pthread_join(q->thread, NULL); /* it does what is left */
+  if (IS(ERROR_OUTLIVES_CLOSE) && q->failed_at && !q->told) memcpy(inherited, q->text, sizeof inherited);
   unref(q);
 }
 
@@ -159,6 +204,8 @@ static chx_status queue_sync(chx_dev *dev, chx_queue *q, uint64_t point, int64_t
   bool reached = q->finished >= point, failed = reached && q->failed_at && q->failed_at <= point;
   chx_status st = !reached ? CHX_NOT_READY : failed ? q->failed : CHX_OK;
   if (failed) memcpy(text, q->text, sizeof text);
+  if (failed) q->told = true;
+  if (failed && IS(LATE_ERROR_ONCE)) q->failed_at = 0;
   pthread_mutex_unlock(&q->lock);
   return failed && !IS(LATE_ERROR_MUTE) ? fail(st, text) : st;
 }
@@ -212,7 +259,7 @@ static chx_status run_call(struct job *job)
 static chx_status queue_call(chx_dev *dev, chx_queue *q, void (*fn)(void *), void *arg)
 {
   (void)dev;
-  if (IS(STEP_AT_ONCE)) return fn(arg), CHX_OK;
+  if (IS(STEP_AT_ONCE) || (IS(STEP_SKIPS_WAITS) && q->waits)) return fn(arg), CHX_OK;
   struct call_job *c = (struct call_job *)job_new(sizeof *c, run_call);
   if (!c) return CHX_ENOMEM;
   c->job.always = true;

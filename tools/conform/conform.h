@@ -2,8 +2,8 @@
  * conform.h: what the files of `chx conform` share: a case, and how it says what it found.
  *
  * The kit judges a plugin in two ways. Groups C0 to C4 and C7 load its file as the core would, with a host table of
- * the kit's own, and call its functions (raw.h; elf.c, load.c, skew.c, memory.c, map.c, time.c, extension.c). Groups
- * C5, C6 and C8 run the operators of libchx's table on the device, through a wrapper plugin that stands between the core
+ * the kit's own, and call its functions (raw.h; elf.c, load.c, beside.c, skew.c, lends.c, memory.c, map.c, import.c, peer.c,
+ * time.c, held.c, adopt.c, ends.c, extension.c). Groups C5, C6 and C8 run the operators of libchx's table on the device, through a wrapper plugin that stands between the core
  * and the judged one and watches each call (watch.c): red zones, poisoned metadata, junk in fresh memory, broken promises.
  *
  * A case is a function that calls conform_check for each thing it sees; one failure fails the case, and the case is one
@@ -58,11 +58,17 @@ void conform_add(conform_list *l, const char *group, const char *name, void (*ru
 /* Each file adds its cases. */
 void conform_static_cases(conform *c, conform_list *l);  /* C0: elf.c */
 void conform_load_cases(conform *c, conform_list *l);    /* C1: load.c */
+void conform_beside_cases(conform *c, conform_list *l);  /* C1 too, added by load.c: beside.c */
 void conform_skew_cases(conform *c, conform_list *l);    /* C2: skew.c */
+void conform_lent_cases(conform *c, conform_list *l);    /* C2 too, added by skew.c: lends.c */
 void conform_memory_cases(conform *c, conform_list *l);  /* C3: memory.c */
 void conform_map_cases(conform *c, conform_list *l);     /* C3 too, added by memory.c: map.c */
+void conform_import_cases(conform *c, conform_list *l);  /* C3 too: import.c */
+void conform_peer_cases(conform *c, conform_list *l);    /* C3 too: peer.c */
 void conform_time_cases(conform *c, conform_list *l);    /* C4: time.c */
 void conform_held_cases(conform *c, conform_list *l);    /* C4 too, added by time.c: held.c */
+void conform_adopt_cases(conform *c, conform_list *l);   /* C4 too: adopt.c */
+void conform_end_cases(conform *c, conform_list *l);     /* C4 too: ends.c */
 void conform_kernel_cases(conform *c, conform_list *l);  /* C5: kernels.c */
 void conform_thread_cases(conform *c, conform_list *l);  /* C5 too, added by kernels.c: threads.c */
 void conform_catalogue_cases(conform *c, conform_list *l); /* C6: catalogue.c */

@@ -299,4 +299,5 @@ void conform_load_cases(conform *c, conform_list *l)
   conform_add(l, "C1", "the device operations are complete", complete, NULL);
   conform_add(l, "C1", "a device that is not there", wrong_index, NULL);
   conform_add(l, "C1", "open and close 20 times", again, NULL);
+  conform_beside_cases(c, l);
 }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * map.c: the part of group C3 that is about the host's view of memory: mappings, coherent memory, imports.
- *
- * Where plugin.h is silent: what import_host gave belongs to the caller and is not released.
+ * map.c: the part of group C3 that is about the host's view of memory: mappings, coherent memory.
  */
 #include "raw.h"
 #include <string.h>
 
-enum { READ = CHX_MAP_READ, WRITE = CHX_MAP_WRITE, NOWAIT = CHX_MAP_NOWAIT, PAGE = 4096, H2D = 0, D2D = 2 };
+enum { READ = CHX_MAP_READ, WRITE = CHX_MAP_WRITE, NOWAIT = CHX_MAP_NOWAIT, H2D = 0 };
 
 static chx_status map(raw *r, chx_queue *q, chx_buffer *b, uint64_t off, uint64_t n, uint32_t access, void **p)
 {
@@ -192,49 +190,6 @@ static void coherent(conform *c, void *arg)
   raw_queue_free(r, q);
 }
 
-static void import_host(conform *c, void *arg)
-{
-  enum { N = 3 * PAGE };
-  static const uint64_t offset[] = {0, 64, PAGE}; /* into a page */
-  static unsigned char got[N], model[N];
-  static _Alignas(PAGE) unsigned char own[2 * N]; /* the plugin may know its pages until the device is closed */
-  chx_queue *q;
-  raw *r = raw_begin(c, &q);
-  (void)arg;
-  if (!r) return;
-  bool claims = r->info.flags & CHX_D_IMPORT_HOST, has = CHX_HAS(r->o, chx_device_ops, import_host);
-  if (!claims && !has) {
-    conform_skip(c, "the device has no import_host");
-    return;
-  }
-  if (!conform_check(c, has || !claims, "info claims CHX_D_IMPORT_HOST, and there is no import_host")) return;
-  for (size_t i = 0; i < sizeof offset / sizeof *offset; i++) {
-    unsigned char *p = own + offset[i];
-    chx_buffer b = {.size = sizeof b}, other;
-    raw_fill(p, N, c->seed + i);
-    memcpy(model, p, N);
-    raw_said();
-    chx_status st = r->o->import_host(r->dev, p, N, READ | WRITE, &b);
-    if (st == CHX_EUNSUPPORTED && (!claims || offset[i] % PAGE)) {
-      conform_note(c, "%zu bytes at offset %llu of a page are not imported: %s", (size_t)N,
-                   (unsigned long long)offset[i], raw_said());
-      continue;
-    }
-    if (!conform_check(c, st == CHX_OK && b.handle, "import_host: %s: %s", raw_code(st), raw_said())) break;
-    if (!raw_alloc(c, r, q, N, &other)) break;
-    st = r->o->copy(r->dev, q, other.handle, 0, b.handle, 0, N, D2D);
-    conform_check(c, st == CHX_OK, "copy from what was imported: %s: %s", raw_code(st), raw_said());
-    if (raw_down(c, r, q, &other, 0, got, N)) raw_same(c, "imported and copied on the device", got, model, N);
-    raw_fill(model, N, c->seed - i - 1);
-    if (raw_up(c, r, q, &b, 0, model, N) && raw_down(c, r, q, &b, 0, got, N))
-      raw_same(c, "copied to what was imported", got, model, N);
-    raw_release(r, q, &other);
-    raw_sync(c, r, q);
-  }
-  conform_check(c, c->checks > 0, "no import was possible");
-  raw_queue_free(r, q);
-}
-
 void conform_map_cases(conform *c, conform_list *l)
 {
   static const uint32_t read = READ, write = WRITE, both = READ | WRITE, later = READ | WRITE | NOWAIT, more = READ | WRITE | 1u << 31;
@@ -248,5 +203,4 @@ void conform_map_cases(conform *c, conform_list *l)
   conform_add(l, "C3", "a mapping that nobody waits for", nowait_unused, NULL);
   conform_add(l, "C3", "two mappings at once", two_mappings, NULL);
   conform_add(l, "C3", "memory that the host shares", coherent, NULL);
-  conform_add(l, "C3", "import of host memory", import_host, NULL);
 }

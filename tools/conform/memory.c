@@ -378,4 +378,6 @@ void conform_memory_cases(conform *c, conform_list *l)
   conform_add(l, "C3", "release behind queued work", release_queued, NULL);
   conform_add(l, "C3", "memory from 4 threads", threads, NULL);
   conform_map_cases(c, l);
+  conform_import_cases(c, l);
+  conform_peer_cases(c, l);
 }

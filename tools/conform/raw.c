@@ -69,17 +69,23 @@ static const chx_plugin *judged;
 
 static const chx_kernel *native_kernel(uint32_t i) { return native.o->kernel(native.dev, i); }
 
-static void open_native(void)
+const char *raw_native_file(void)
 {
+  static char file[4096];
   chx_backend_state b;
   chx_scope *s = chx_scope_begin("native:0");
   chx_scope_end(s);
-  for (int i = 0; chx_backend_at(i, &b) == CHX_OK; i++) {
-    void *lib = strcmp(b.name, "native") ? NULL : dlopen(b.path, RTLD_NOW | RTLD_LOCAL);
-    chx_entry_fn entry = lib ? (chx_entry_fn)dlsym(lib, CHX_ENTRY) : NULL;
-    if (!entry || (native.p = entry()) == judged || native.p->open(&raw_host, &native.state)) continue;
-    if (!native.p->device_open(native.state, 0, &native.dev)) native.o = native.p->device_ops(native.state);
-  }
+  for (int i = 0; !file[0] && chx_backend_at(i, &b) == CHX_OK; i++)
+    if (!strcmp(b.name, "native")) snprintf(file, sizeof file, "%s", b.path);
+  return file;
+}
+
+static void open_native(void)
+{
+  void *lib = dlopen(raw_native_file(), RTLD_NOW | RTLD_LOCAL);
+  chx_entry_fn entry = lib ? (chx_entry_fn)dlsym(lib, CHX_ENTRY) : NULL;
+  if (!entry || (native.p = entry()) == judged || native.p->open(&raw_host, &native.state)) return;
+  if (!native.p->device_open(native.state, 0, &native.dev)) native.o = native.p->device_ops(native.state);
 }
 
 static const void *host_extension(void *ctx, const char *name)
@@ -167,16 +173,23 @@ void raw_close(raw *r)
   close_state(r);
 }
 
+static raw shared;
+static bool shared_open;
+
 raw *raw_device(conform *c)
 {
-  static raw shared;
-  static bool open;
   if (c->no_device) {
     conform_skip(c, "%s", c->no_device);
     return NULL;
   }
-  if (!open) open = raw_load(c, &shared) && raw_open(c, &shared, &raw_host);
-  return open ? &shared : NULL;
+  if (!shared_open) shared_open = raw_load(c, &shared) && raw_open(c, &shared, &raw_host);
+  return shared_open ? &shared : NULL;
+}
+
+void raw_end_device(void)
+{
+  if (shared_open) raw_close(&shared);
+  shared_open = false;
 }
 
 bool raw_probe(const char *file, uint32_t index, uint32_t *n_devices, char *why, size_t size)

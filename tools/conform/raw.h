@@ -36,9 +36,14 @@ const chx_plugin *raw_load(conform *c, raw *r);
 /* open, device_ops and device_open of c's device with that host table. False: a failed check says why. */
 bool raw_open(conform *c, raw *r, const chx_host *host);
 void raw_close(raw *r);
+/* Loads, opens, uses a bit of all, and closes it, with that host table, which the plugin may keep. Where open fails or finds
+ * no device there is a sentence, and the case is skipped. skew.c. */
+void raw_use_with(conform *c, const chx_host *host);
 /* The device that the cases of this child share; NULL: a failed check says why, or the
- * case is skipped as there is none. It is never closed. */
+ * case is skipped as there is none. */
 raw *raw_device(conform *c);
+void raw_end_device(void); /* closes it and the plugin; the next raw_device opens them anew */
+const char *raw_native_file(void); /* "" if libchx finds none */
 /* Without checks: opens the device and closes it again. False: why says what there is instead. */
 bool raw_probe(const char *file, uint32_t index, uint32_t *n_devices, char *why, size_t size);
 

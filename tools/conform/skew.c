@@ -27,8 +27,15 @@ static void *guarded(size_t n)
 
 /* ---- the host table ---------------------------------------------------------------------------------------------- */
 
-/* Opens the plugin with the table and uses a bit of all. The table stays where it is, as the plugin may keep it. */
-static void use_with(conform *c, const chx_host *host)
+/* Why there is no device: a sentence, of which there is one. */
+static void no_device(conform *c)
+{
+  const char *why = raw_said();
+  if (conform_check(c, why[0], "open fails or finds no device, and no sentence by host->fail says why"))
+    conform_skip(c, "no device: %s", why);
+}
+
+void raw_use_with(conform *c, const chx_host *host)
 {
   raw r;
   chx_queue *q;
@@ -38,11 +45,11 @@ static void use_with(conform *c, const chx_host *host)
   if (!raw_load(c, &r)) return;
   raw_said();
   if (r.p->open(host, &r.state)) {
-    conform_skip(c, "no device: %s", raw_said());
+    no_device(c);
     return;
   }
   if (r.p->device_count(r.state, &n) || n <= c->index) {
-    conform_skip(c, "no device: %s", raw_said());
+    no_device(c);
     if (CHX_HAS(r.p, chx_plugin, close)) r.p->close(r.state);
     return;
   }
@@ -83,7 +90,7 @@ static void host_table(conform *c, void *arg)
   for (size_t at = HOST_1_0; t->junk && at < t->bytes; at += sizeof(void *))
     memcpy(p + at, &(void (*)(void)){trap}, sizeof(void *));
   mprotect(p + t->bytes - ROOM, ROOM, PROT_READ);
-  use_with(c, (const chx_host *)p);
+  raw_use_with(c, (const chx_host *)p);
 }
 
 /* ---- info -------------------------------------------------------------------------------------------------------- */
@@ -395,6 +402,7 @@ void conform_skew_cases(conform *c, conform_list *l)
   conform_add(l, "C2", "a host table that grew by zeros", host_table, (void *)&zeros);
   conform_add(l, "C2", "a host table that grew by unknown functions", host_table, (void *)&unknown);
   conform_add(l, "C2", "junk behind the host table", host_table, (void *)&junk);
+  conform_lent_cases(c, l);
   conform_add(l, "C2", "info of any size", info_sizes, NULL);
   conform_add(l, "C2", "info is plausible", info_values, NULL);
   conform_add(l, "C2", "unknown extensions", extensions, NULL);
