@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "../core/dlpack.h"
 #include "../plugins/gpu/gpu.h"
 #include "fakegpu.h"
 
@@ -148,7 +149,7 @@ static void described(const chx_device_ops *ops, chx_dev *d, int i)
   is_str(info.name, want, "its name");
   snprintf(want, sizeof want, "0000:0%d:00.0", i);
   is_str(info.bus_id, want, "its place on the bus");
-  ok(info.flags == CHX_D_ASYNC && info.dl_type == DLPACK && info.dl_id == i && info.alignment == 256,
+  ok(info.flags == (CHX_D_ASYNC | CHX_D_IMPORT_HOST) && info.dl_type == DLPACK && info.dl_id == i && info.alignment == 256,
      "flags, DLPack's name, alignment");
   ok(info.mem_total == (uint64_t)1 << 30 && info.mem_free == gpu.state->free_bytes, "memory");
 }
@@ -273,6 +274,54 @@ static void errors(const chx_device_ops *ops, chx_dev *d)
   gpu.state->fail = 719;
   gpu.state->fail_at = "EventQuery";
   is_int(ops->queue_sync(d, q, ops->queue_mark(d, q), 0), CHX_ELOST, "a poll finds one: %s", said);
+  ops->release(d, q, &x);
+  ops->queue_free(d, q);
+}
+
+/* Memory of the host and of the device that the plugin has not allocated. */
+static void imports(const chx_device_ops *ops, chx_dev *d, chx_dev *e)
+{
+  static char own[3000], got[3000];
+  chx_queue *q;
+  chx_buffer b = {.size = sizeof b}, n = b, none = b;
+  ops->queue_new(d, NULL, &q);
+  chx_buffer x = block(ops, d, q, sizeof own);
+  ops->copy(d, q, x.handle, 0, own, 0, sizeof own, H2D);
+  const int before = gpu.state->pinned, blocks = gpu.state->blocks;
+  gpu.clear();
+  for (size_t i = 0; i < sizeof own; i++) own[i] = (char)(i * 7);
+  is_int(ops->import_host(d, own, sizeof own, 0, &b), CHX_OK, "the host's memory is imported: %s", said);
+  ok(b.handle && b.host_ptr == own && b.bytes == sizeof own &&
+       b.flags == (CHX_B_PINNED | CHX_B_SHARED | CHX_B_COHERENT | CHX_B_IMPORTED), "where it is");
+  ok(count("HostRegister 3000 flags 3") == 1, "pinned, for all devices to reach: %s", last("HostRegister"));
+  ops->copy(d, q, x.handle, 0, b.handle, 0, sizeof own, D2D);
+  ops->copy(d, q, got, 0, x.handle, 0, sizeof got, D2H);
+  ok(!memcmp(got, own, sizeof own), "the device reads it");
+  ops->copy(d, q, b.handle, 10, x.handle, 0, 100, D2D);
+  ops->release(d, q, &b);
+  ok(!memcmp(own + 10, got, 100) && count("HostUnregister") == 1 && gpu.state->pinned == before && !b.handle,
+     "its end waits for the queue, and unpins it");
+  b.handle = NULL;
+  is_int(ops->import_host(d, NULL, 8, 0, &none), CHX_EARG, "no memory: %s", said);
+  gpu.state->fail = 1;
+  gpu.state->fail_at = "HostRegister";
+  is_int(ops->import_host(d, own, sizeof own, 0, &none), CHX_EFAILED, "it cannot be pinned: %s", said);
+  gpu.state->fail_at = "HostDevicePointer";
+  is_int(ops->import_host(d, own, sizeof own, 0, &none), CHX_EFAILED, "it has no address there: %s", said);
+  is_int(gpu.state->pinned, before, "and is not left pinned");
+  is_int(ops->import_native(d, (char *)x.handle + 8, sizeof own - 8, &n), CHX_OK, "the device's memory is imported: %s", said);
+  ok(n.handle == (char *)x.handle + 8 && n.bytes == sizeof own - 8 && n.flags == (CHX_B_DEVICE | CHX_B_IMPORTED), "as it is");
+  gpu.clear();
+  ops->release(d, q, &n);
+  ok(gpu.state->blocks == blocks && !count("Free") && !n.handle, "its end frees nothing");
+  is_int(ops->import_native(e, x.handle, 64, &none), CHX_EARG, "on another device: %s", said);
+  ok(strstr(said, "memory of device 0, want " PLUGIN ":1's") != NULL, "with both");
+  is_int(ops->import_native(d, own, 64, &none), CHX_EARG, "the host's: %s", said);
+  is_int(ops->import_native(d, NULL, 64, &none), CHX_EARG, "none: %s", said);
+  is_int(ops->import_host(d, own, sizeof own, 0, &b), CHX_OK, "pinned again: %s", said);
+  is_int(ops->import_native(d, own, 64, &none), CHX_EARG, "pinned memory of the host: %s", said);
+  ok(strstr(said, "memory of the host, want " PLUGIN ":0's") != NULL, "with what it is");
+  ops->release(d, NULL, &b);
   ops->release(d, q, &x);
   ops->queue_free(d, q);
 }
@@ -471,6 +520,7 @@ static void by_the_abi(void)
   ops->queue_free(d, q);
   queues(ops, d);
   errors(ops, d);
+  imports(ops, d, e);
   peers(ops, d, e);
   launches(ops, d);
   plugin->device_close(d);
@@ -542,6 +592,27 @@ static void late_index(chx_scope *s, const char *dev)
   ok(same(numbers(s, dev, CHX_F32, 1, shape, 1), numbers(s, "native:0", CHX_F32, 1, shape, 1)),
      "the next queue works: %s",
      chx_scope_message(s));
+}
+
+/* Tensors of the device's memory, to others and from them. */
+static void tensors(chx_scope *s, const char *dev)
+{
+  int64_t shape[2] = {3, 5};
+  chx_scope *any = chx_scope_begin("native:0");
+  chx_array *x = numbers(s, dev, CHX_F32, 2, shape, 1), *want = numbers(any, "native:0", CHX_F32, 2, shape, 1);
+  gpu.clear();
+  chxi_dl_managed *m = chx_to_dlpack_on(s, x, chx_dlpack_queue(s)), *other = chx_to_dlpack(s, x);
+  ok(m && m->tensor.device.type == DLPACK && m->tensor.device.id == 0 && m->tensor.data, "a tensor by the vendor's type: %s",
+     chx_scope_message(s));
+  chx_array *y = m ? chx_from_dlpack(any, m) : NULL;
+  ok(y && !strcmp(chx_device(y), dev) && same(y, want), "and back, to the device: %s", chx_scope_message(any));
+  if (!other) return (void)ok(false, "a second tensor: %s", chx_scope_message(s));
+  other->tensor.device.id = 1;
+  ok(!chx_from_dlpack(any, other) && chx_scope_error(any) == CHX_EARG && strstr(chx_scope_message(any), "memory of device 0"),
+     "one that names another device: %s", chx_scope_message(any));
+  other->deleter(other);
+  chx_scope_end(any);
+  ok(!count("Free"), "and nothing of it is freed but by its owner");
 }
 
 static void reference_mode(void)

@@ -16,6 +16,7 @@
 #define E_BAD_IMAGE hipErrorInvalidImage
 #define E_NOT_FOUND hipErrorNotFound
 #define E_NOT_READY hipErrorNotReady
+#define E_INVALID hipErrorInvalidValue
 #define E_RTC_COMPILE HIPRTC_ERROR_COMPILATION
 typedef int context;
 typedef const char **strings;
@@ -26,6 +27,9 @@ typedef const char **strings;
 #define f_MemFree hipFree
 #define f_HostAlloc hipHostMalloc
 #define f_HostFree hipHostFree
+#define f_HostRegister hipHostRegister
+#define f_HostUnregister hipHostUnregister
+#define f_HostDevicePointer hipHostGetDevicePointer
 #define f_CopyOut hipMemcpyDtoHAsync
 #define f_CopyOver hipMemcpyDtoDAsync
 #define f_CanAccessPeer hipDeviceCanAccessPeer
@@ -62,6 +66,7 @@ typedef const char **strings;
 #define E_BAD_IMAGE CUDA_ERROR_INVALID_IMAGE
 #define E_NOT_FOUND CUDA_ERROR_NOT_FOUND
 #define E_NOT_READY CUDA_ERROR_NOT_READY
+#define E_INVALID CUDA_ERROR_INVALID_VALUE
 #define E_RTC_COMPILE NVRTC_ERROR_COMPILATION
 typedef CUcontext context;
 typedef const char *const *strings;
@@ -72,6 +77,9 @@ typedef const char *const *strings;
 #define f_MemFree cuMemFree
 #define f_HostAlloc cuMemHostAlloc
 #define f_HostFree cuMemFreeHost
+#define f_HostRegister cuMemHostRegister
+#define f_HostUnregister cuMemHostUnregister
+#define f_HostDevicePointer cuMemHostGetDevicePointer
 #define f_CopyOut cuMemcpyDtoHAsync
 #define f_CopyOver cuMemcpyDtoDAsync
 #define f_CanAccessPeer cuDeviceCanAccessPeer
@@ -307,14 +315,41 @@ drv_result f_StreamWaitEvent(drv_stream s, drv_event of, unsigned flags)
 
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
 
+typedef struct taken { /* before a block's bytes */
+  struct taken *next;
+  size_t n;
+  int device;
+} taken;
+enum { HEADER = 256 };
+static taken *blocks;
+
+static char *bytes_of(taken *b) { return (char *)b + HEADER; }
+
 static drv_result take(void *out, size_t n)
 {
-  void *p = NULL;
-  if (n > state.free_bytes || posix_memalign(&p, 256, n + 1)) return E_OUT_OF_MEMORY;
+  void *room = NULL;
+  if (n > state.free_bytes || posix_memalign(&room, 256, HEADER + n + 1)) return E_OUT_OF_MEMORY;
+  taken *b = room;
+  char *p = bytes_of(b);
   memset(p, 0xa5, n);
   memcpy(out, &p, sizeof p);
+  pthread_mutex_lock(&lock);
+  *b = (taken){blocks, n, current};
+  blocks = b;
   state.blocks++;
+  pthread_mutex_unlock(&lock);
   return DRV_SUCCESS;
+}
+
+/* Whose memory p is in; -1: no device's. */
+static int owner_of(const char *p)
+{
+  int device = -1;
+  pthread_mutex_lock(&lock);
+  for (taken *b = blocks; b && device < 0; b = b->next)
+    if (p >= bytes_of(b) && p < bytes_of(b) + b->n) device = b->device;
+  pthread_mutex_unlock(&lock);
+  return device;
 }
 
 drv_result f_MemGetInfo(size_t *left, size_t *all)
@@ -346,10 +381,21 @@ drv_result f_PoolAlloc(drv_ptr *p, size_t n, drv_stream s)
   return take(p, n);
 }
 
-static void give(void *p)
+static void give(void *of)
 {
-  free(*(void **)p);
-  state.blocks--;
+  char *p;
+  memcpy(&p, of, sizeof p);
+  pthread_mutex_lock(&lock);
+  taken **at = &blocks;
+  while (*at && bytes_of(*at) != p) at = &(*at)->next;
+  taken *b = *at;
+  if (b) {
+    *at = b->next;
+    state.blocks--;
+  } else
+    fake_say("freed what is no block"); /* and the count of blocks tells */
+  pthread_mutex_unlock(&lock);
+  free(b);
 }
 
 drv_result f_MemFree(drv_ptr p)
@@ -413,6 +459,59 @@ drv_result f_HostFree(void *p)
     if (pinned[i].at == p) pinned[i].at = NULL;
   free(p);
   state.pinned--;
+  return DRV_SUCCESS;
+}
+
+/* Memory of the host that is pinned for a while. */
+drv_result f_HostRegister(void *p, size_t n, unsigned flags)
+{
+  int i = 0;
+  fake_say("HostRegister %zu flags %u", n, flags);
+  MAY_FAIL("HostRegister");
+  if (is_pinned(p)) return E_INVALID;
+  while (i < PINNED && pinned[i].at) i++;
+  if (i == PINNED) return E_OUT_OF_MEMORY;
+  pinned[i].at = p;
+  pinned[i].n = n;
+  state.pinned++;
+  return DRV_SUCCESS;
+}
+
+drv_result f_HostUnregister(void *p)
+{
+  fake_say("HostUnregister");
+  for (int i = 0; i < PINNED; i++)
+    if (pinned[i].at == p) {
+      pinned[i].at = NULL;
+      state.pinned--;
+      return DRV_SUCCESS;
+    }
+  return E_INVALID;
+}
+
+#ifdef FAKE_HIP
+drv_result f_HostDevicePointer(void **out, void *p, unsigned flags)
+#else
+drv_result f_HostDevicePointer(drv_ptr *out, void *p, unsigned flags)
+#endif
+{
+  (void)flags;
+  MAY_FAIL("HostDevicePointer");
+  memcpy(out, &p, sizeof p);
+  return is_pinned(p) ? DRV_SUCCESS : E_INVALID;
+}
+
+#ifdef FAKE_HIP
+drv_result hipPointerGetAttribute(void *out, hipPointer_attribute what, drv_ptr p)
+#else
+drv_result cuPointerGetAttribute(void *out, CUpointer_attribute what, drv_ptr p)
+#endif
+{
+  const int device = owner_of(PTR(p)), host = device < 0;
+  const unsigned type = host ? DRV_TYPE_HOST : DRV_TYPE_HOST + 1, no = 0;
+  if (host && !is_pinned(PTR(p))) return E_INVALID;
+  if (what == DRV_POINTER_DEVICE) memcpy(out, &device, sizeof device);
+  else memcpy(out, what == DRV_POINTER_TYPE ? &type : &no, sizeof type);
   return DRV_SUCCESS;
 }
 

@@ -278,6 +278,7 @@ int main(void)
   convolutions(s);
   two_devices(s);
   late_index(s, DEV);
+  tensors(s, DEV);
   chx_scope_end(s);
   return done_testing();
 }

@@ -91,6 +91,7 @@ int main(void)
   products(s);
   linear(s);
   late_index(s, DEV);
+  tensors(s, DEV);
   chx_scope_end(s);
   return done_testing();
 }

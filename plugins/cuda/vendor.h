@@ -41,7 +41,9 @@ typedef nvrtcProgram rtc_program;
   F(StreamSynchronize, cuStreamSynchronize) F(StreamWaitEvent, cuStreamWaitEvent) F(EventCreate, cuEventCreate) \
   F(EventRecord, cuEventRecord) F(EventQuery, cuEventQuery) F(EventSynchronize, cuEventSynchronize) \
   F(EventDestroy, cuEventDestroy) F(ModuleLoad, cuModuleLoadDataEx) F(ModuleUnload, cuModuleUnload) \
-  F(ModuleGetFunction, cuModuleGetFunction) F(Launch, cuLaunchKernel)
+  F(ModuleGetFunction, cuModuleGetFunction) F(Launch, cuLaunchKernel) \
+  F(HostRegister, cuMemHostRegister) F(HostUnregister, cuMemHostUnregister) F(HostDevicePointer, cuMemHostGetDevicePointer) \
+  F(PointerAttribute, cuPointerGetAttribute)
 #define DRV_POOL_FUNCTIONS(F) \
   F(PoolAlloc, cuMemAllocAsync) F(PoolFree, cuMemFreeAsync) F(DefaultPool, cuDeviceGetDefaultMemPool) \
   F(PoolSetAccess, cuMemPoolSetAccess)
@@ -59,6 +61,11 @@ typedef nvrtcProgram rtc_program;
 #define DRV_STREAM_FLAGS CU_STREAM_NON_BLOCKING
 #define DRV_EVENT_FLAGS CU_EVENT_DISABLE_TIMING
 #define DRV_HOST_FLAGS CU_MEMHOSTALLOC_PORTABLE
+#define DRV_REGISTER_FLAGS (CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP)
+#define DRV_POINTER_DEVICE CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+#define DRV_POINTER_TYPE CU_POINTER_ATTRIBUTE_MEMORY_TYPE
+#define DRV_POINTER_MANAGED CU_POINTER_ATTRIBUTE_IS_MANAGED
+#define DRV_TYPE_HOST CU_MEMORYTYPE_HOST
 #define DRV_JIT_LOG CU_JIT_ERROR_LOG_BUFFER
 #define DRV_JIT_LOG_BYTES CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES
 #define DRV_OUT_OF_MEMORY(c) ((c) == CUDA_ERROR_OUT_OF_MEMORY)

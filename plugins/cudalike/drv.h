@@ -5,6 +5,7 @@
  *   api.c      the driver's library and the compiler's, opened at run time      queue.c    queues and points
  *   plugin.c   the descriptor and the devices                                   driver.c   programs and launches
  *   memory.c   blocks, copies, peers                                            product.c  matmul as a BLAS sees it
+ *   import.c   memory of others
  *
  * All that differs is in vendor.h, which each of the two folders has: names of functions, types and codes, some inline
  * functions, and in the folder's own kernels, which use the vendor's libraries. No library of a vendor is linked to.
@@ -80,6 +81,10 @@ chx_status drv_copy(chx_dev *, chx_queue *, void *dst, uint64_t dst_off, const v
                     uint64_t bytes,
                     uint32_t dir);
 const void *drv_extension(chx_dev *, const char *name);
+/* import.c */
+chx_status drv_import_host(chx_dev *, void *ptr, uint64_t bytes, uint32_t access, chx_buffer *out);
+chx_status drv_import_native(chx_dev *, void *data, uint64_t bytes, chx_buffer *out);
+void drv_end_import(chx_dev *, chx_queue *, chx_buffer *); /* drv_release, of what they gave */
 /* Makes q->pinned. */
 chx_status drv_pin(chx_dev *, chx_queue *);
 

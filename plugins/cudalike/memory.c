@@ -44,6 +44,7 @@ chx_status drv_alloc(chx_dev *dev, chx_queue *q, uint64_t bytes, uint32_t kind, 
 /* Without a queue nothing says which work still uses the block, so all of it is waited for. */
 void drv_release(chx_dev *dev, chx_queue *q, chx_buffer *b)
 {
+  if (b->flags & CHX_B_IMPORTED) return drv_end_import(dev, q, b);
   if (!b->handle || drv_enter(dev)) return;
   const drv_ptr p = drv_at(b->handle, 0);
   if (!dev->pools || !q) drv.Synchronize();

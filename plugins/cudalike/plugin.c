@@ -86,7 +86,7 @@ static chx_status info(chx_dev *dev, chx_device_info *out)
   if (drv_enter(dev) || drv.MemGetInfo(&free_bytes, &all_bytes)) free_bytes = 0;
   const chx_device_info all = {
     .size = out->size,
-    .flags = CHX_D_ASYNC,
+    .flags = CHX_D_ASYNC | CHX_D_IMPORT_HOST,
     .name = dev->name,
     .vendor = DRV_VENDOR,
     .bus_id = dev->bus_id,
@@ -159,6 +159,8 @@ static const chx_device_ops *device_ops(void *state)
     .alloc = drv_alloc,
     .release = drv_release,
     .copy = drv_copy,
+    .import_host = drv_import_host,
+    .import_native = drv_import_native,
     .queue_new = drv_queue_new,
     .queue_free = drv_queue_free,
     .queue_mark = drv_queue_mark,

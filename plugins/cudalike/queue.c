@@ -47,7 +47,7 @@ void drv_queue_free(chx_dev *dev, chx_queue *q)
 {
   if (!q) return;
   if (!drv_enter(dev)) {
-    drv.StreamSynchronize(q->stream);
+    if (!q->adopted || q->pinned || q->words.handle) drv.StreamSynchronize(q->stream); /* a stranger's own work goes on */
     drv_queue_handles_close(q);
     drv_release(dev, q, &q->words);
     for (int i = 0; i < DRV_EVENTS; i++)

@@ -45,7 +45,9 @@ typedef hiprtcProgram rtc_program;
   F(StreamSynchronize, hipStreamSynchronize) F(StreamWaitEvent, hipStreamWaitEvent) F(EventCreate, hipEventCreateWithFlags) \
   F(EventRecord, hipEventRecord) F(EventQuery, hipEventQuery) F(EventSynchronize, hipEventSynchronize) \
   F(EventDestroy, hipEventDestroy) F(ModuleLoad, hipModuleLoadDataEx) F(ModuleUnload, hipModuleUnload) \
-  F(ModuleGetFunction, hipModuleGetFunction) F(Launch, hipModuleLaunchKernel)
+  F(ModuleGetFunction, hipModuleGetFunction) F(Launch, hipModuleLaunchKernel) \
+  F(HostRegister, hipHostRegister) F(HostUnregister, hipHostUnregister) F(HostDevicePointer, hipHostGetDevicePointer) \
+  F(PointerAttribute, hipPointerGetAttribute)
 #define DRV_POOL_FUNCTIONS(F) \
   F(PoolAlloc, hipMallocAsync) F(PoolFree, hipFreeAsync) F(DefaultPool, hipDeviceGetDefaultMemPool) \
   F(PoolSetAccess, hipMemPoolSetAccess)
@@ -62,6 +64,11 @@ typedef hiprtcProgram rtc_program;
 #define DRV_STREAM_FLAGS hipStreamNonBlocking
 #define DRV_EVENT_FLAGS hipEventDisableTiming
 #define DRV_HOST_FLAGS hipHostMallocPortable
+#define DRV_REGISTER_FLAGS (hipHostRegisterPortable | hipHostRegisterMapped)
+#define DRV_POINTER_DEVICE HIP_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+#define DRV_POINTER_TYPE HIP_POINTER_ATTRIBUTE_MEMORY_TYPE
+#define DRV_POINTER_MANAGED HIP_POINTER_ATTRIBUTE_IS_MANAGED
+#define DRV_TYPE_HOST hipMemoryTypeHost
 #define DRV_JIT_LOG hipJitOptionErrorLogBuffer
 #define DRV_JIT_LOG_BYTES hipJitOptionErrorLogBufferSizeBytes
 #define DRV_OUT_OF_MEMORY(c) ((c) == hipErrorOutOfMemory)
