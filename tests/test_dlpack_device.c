@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * test_dlpack_device.c: DLPack tensors of a device's memory: imported without a copy, exported behind a consumer's queue, and
- * kept from the host as long as they are shared. On sim, in its private and in its mappable mode.
+ * kept from the host as long as they are shared. On sim, in its private and in its mappable mode, and on opencl where it is.
  */
 #include "../core/dlpack.h"
 #include "sim_faults.h"
@@ -61,12 +61,12 @@ static void give_up(chx_scope *s, stranger *x)
 
 /* ---- import ------------------------------------------------------------------------------------------------------------------ */
 
-static void shared(void)
+static void shared(const char *device)
 {
   stranger x;
-  chx_scope *s = chx_scope_begin("sim:1"), *other = chx_scope_begin("native:0");
+  chx_scope *s = chx_scope_begin(device), *other = chx_scope_begin("native:0");
   chx_array *a = chx_from_shape(s, CHX_F64, 2, shape, one_to_six), *b = chx_from_dlpack(other, begin_stranger(s, &x, a));
-  ok(b && !strcmp(chx_device(b), "sim:1"), "it is on the device that it names, whatever the scope's %s", chx_scope_message(other));
+  ok(b && !strcmp(chx_device(b), device), "it is on the device that it names, whatever the scope's %s", chx_scope_message(other));
   ok(holds(b, N, one_to_six), "it holds the stranger's numbers");
   chx_square_into(s, b, b);
   ok(holds(a, N, (const double[]){1, 4, 9, 16, 25, 36}), "what is written to it is in his memory %s", chx_scope_message(s));
@@ -80,12 +80,12 @@ static void shared(void)
   chx_scope_end(s);
 }
 
-static void layouts(void)
+static void layouts(const char *device)
 {
   static const int64_t long_shape[] = {24};
   double v[24];
   stranger x;
-  chx_scope *s = chx_scope_begin("sim:0");
+  chx_scope *s = chx_scope_begin(device);
   for (int i = 0; i < 24; i++) v[i] = i;
   chx_array *a = chx_from_shape(s, CHX_F64, 1, long_shape, v);
   struct { const char *what; int ndim; int64_t shape[2], strides[2]; uint64_t skip; bool dense; double want[4]; int n; } form[] = {
@@ -105,7 +105,7 @@ static void layouts(void)
     x.m.tensor.strides = form[i].dense ? NULL : form[i].strides;
     size_t mark = chx_scope_mark(s);
     chx_array *b = chx_from_dlpack(s, &x.m);
-    ok(b && chx_ndim(b) == form[i].ndim && holds(b, form[i].n, form[i].want) && !strcmp(chx_device(b), "sim:0"), "%s %s",
+    ok(b && chx_ndim(b) == form[i].ndim && holds(b, form[i].n, form[i].want) && !strcmp(chx_device(b), device), "%s %s",
        form[i].what, chx_scope_message(s));
     chx_scope_rewind(s, mark, NULL);
     is_int(x.ended, 1, "ended");
@@ -241,11 +241,11 @@ static void behind_a_queue(void)
 /* ---- the host's part ------------------------------------------------------------------------------------------------------------ */
 
 /* tanh on native, by `route`, while others have the memory. */
-static void beside_the_host(const char *route)
+static void beside_the_host(const char *device, const char *route)
 {
   static const double ones[N] = {1, 1, 1, 1, 1, 1};
   double want[N];
-  chx_scope *s = chx_scope_begin("sim:0");
+  chx_scope *s = chx_scope_begin(device);
   chx_set_route(s, "tanh", route);
   for (int i = 0; i < N; i++) want[i] = tanh(one_to_six[i]);
   chx_array *a = chx_from_shape(s, CHX_F64, 2, shape, one_to_six);
@@ -274,10 +274,10 @@ static void beside_the_host(const char *route)
 }
 
 /* A copy that goes through the host is seen by others at once. */
-static void written_by_the_host(void)
+static void written_by_the_host(const char *device)
 {
   stranger x;
-  chx_scope *s = chx_scope_begin("sim:0");
+  chx_scope *s = chx_scope_begin(device);
   chx_set_route(s, "copy", "staged");
   chx_array *a = chx_from_shape(s, CHX_F64, 2, shape, one_to_six);
   chx_array *b = chx_from_dlpack(s, begin_stranger(s, &x, a)), *seven = chx_full(s, CHX_F64, 1, shape, 7);
@@ -287,16 +287,21 @@ static void written_by_the_host(void)
   chx_scope_end(s);
 }
 
+static void all(const char *device, const char *route)
+{
+  shared(device);
+  layouts(device);
+  beside_the_host(device, route);
+  beside_the_host(device, "staged");
+  written_by_the_host(device);
+}
+
 static bool mappable(void)
 {
   setenv("CHX_SIM_MEMORY_MODE", "mappable", 1);
   if (!sim_is_there(1)) return true;
   sim = sim_faults();
-  shared();
-  layouts();
-  beside_the_host("mapped");
-  beside_the_host("staged");
-  written_by_the_host();
+  all("sim:1", "mapped");
   return true;
 }
 
@@ -306,12 +311,13 @@ int main(void)
   in_child_of_tests(mappable); /* before this process has threads */
   if (!sim_is_there(1)) return done_testing();
   sim = sim_faults();
-  shared();
-  layouts();
+  all("sim:1", "staged");
   refused();
   ended_behind_work();
   behind_a_queue();
-  beside_the_host("staged");
-  written_by_the_host();
+  chx_scope *s = chx_scope_begin("opencl:0");
+  if (chx_scope_error(s)) skip(1, chx_scope_message(s));
+  else all("opencl:0", "mapped");
+  chx_scope_end(s);
   return done_testing();
 }

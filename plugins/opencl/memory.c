@@ -36,7 +36,7 @@ void ocl_release(chx_dev *dev, chx_queue *q, chx_buffer *b)
   (void)q;
   if (!b->handle) return;
   ocl.clReleaseMemObject(b->handle);
-  atomic_fetch_sub(&dev->used, b->bytes ? b->bytes : 1);
+  if (!(b->flags & CHX_B_IMPORTED)) atomic_fetch_sub(&dev->used, b->bytes ? b->bytes : 1);
   b->handle = NULL;
 }
 

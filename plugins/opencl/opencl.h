@@ -3,7 +3,7 @@
  *
  *   api.c      libOpenCL, opened at run time          queue.c    queues and points
  *   plugin.c   the descriptor and the devices         driver.c   programs and launches, for plugins/gpu
- *   memory.c   buffers, copies, maps
+ *   memory.c   buffers, copies, maps                import.c   memory of others
  *
  * OpenCL 1.2 is enough. A buffer's handle is its cl_mem; the core never adds to one, since the devices say that they
  * can be mapped (and mapping part of a block would lock its neighbours).
@@ -27,7 +27,7 @@
   F(clEnqueueMarkerWithWaitList) F(clEnqueueBarrierWithWaitList) F(clWaitForEvents) F(clGetEventInfo) F(clReleaseEvent) \
   F(clCreateProgramWithSource) F(clCreateProgramWithBinary) F(clBuildProgram) F(clGetProgramBuildInfo) \
   F(clGetProgramInfo) F(clReleaseProgram) F(clCreateKernel) F(clReleaseKernel) F(clSetKernelArg) \
-  F(clEnqueueNDRangeKernel)
+  F(clEnqueueNDRangeKernel) F(clRetainMemObject) F(clGetMemObjectInfo)
 
 extern struct ocl_api {
 #define OCL_MEMBER(name) __typeof__(name) *name;
@@ -62,6 +62,10 @@ chx_status ocl_copy(chx_dev *, chx_queue *, void *dst, uint64_t dst_off, const v
                     uint32_t dir);
 chx_status ocl_map(chx_dev *, chx_queue *, chx_buffer *, uint64_t off, uint64_t bytes, uint32_t access, void **host_ptr);
 chx_status ocl_unmap(chx_dev *, chx_queue *, chx_buffer *, void *host_ptr);
+
+/* import.c */
+chx_status ocl_import_host(chx_dev *, void *ptr, uint64_t bytes, uint32_t access, chx_buffer *out);
+chx_status ocl_import_native(chx_dev *, void *data, uint64_t bytes, chx_buffer *out);
 
 /* queue.c */
 struct chx_queue {

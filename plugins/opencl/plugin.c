@@ -101,7 +101,7 @@ static chx_status info(chx_dev *dev, chx_device_info *out)
   const uint64_t used = atomic_load(&dev->used);
   const chx_device_info all = {
     .size = out->size,
-    .flags = CHX_D_ASYNC | CHX_D_OPAQUE | (dev->host_shared ? CHX_D_MAPPABLE : 0),
+    .flags = CHX_D_ASYNC | CHX_D_OPAQUE | (dev->host_shared ? CHX_D_MAPPABLE | CHX_D_IMPORT_HOST : 0),
     .name = dev->name,
     .vendor = dev->vendor,
     .bus_id = "",
@@ -159,6 +159,8 @@ static const chx_device_ops *device_ops(void *state)
     .copy = ocl_copy,
     .map = ocl_map,
     .unmap = ocl_unmap,
+    .import_host = ocl_import_host,
+    .import_native = ocl_import_native,
     .queue_new = ocl_queue_new,
     .queue_free = ocl_queue_free,
     .queue_mark = ocl_queue_mark,

@@ -35,7 +35,8 @@ void ocl_queue_free(chx_dev *dev, chx_queue *q)
 {
   (void)dev;
   if (!q) return;
-  ocl.clFinish(q->q);
+  if (q->adopted && !q->words) ocl.clFlush(q->q); /* a stranger's own work goes on */
+  else ocl.clFinish(q->q);
   if (q->pending) ocl.clReleaseEvent(q->pending);
   if (q->words) ocl.clReleaseMemObject(q->words);
   if (!q->adopted) ocl.clReleaseCommandQueue(q->q);
