@@ -4,6 +4,7 @@
  *   api.c      libOpenCL, opened at run time          queue.c    queues and points
  *   plugin.c   the descriptor and the devices         driver.c   programs and launches, for plugins/gpu
  *   memory.c   buffers, copies, maps                import.c   memory of others
+ *   rtc.c      kernels that others give as text
  *
  * OpenCL 1.2 is enough. A buffer's handle is its cl_mem; the core never adds to one, since the devices say that they
  * can be mapped (and mapping part of a block would lock its neighbours).
@@ -90,8 +91,9 @@ chx_status ocl_queue_report(gpu_device *, chx_queue *, void **handle); /* gpu_dr
 /* A command was put in, or `code` says why not. */
 chx_status ocl_queued(chx_dev *, chx_queue *, cl_int code, const char *call);
 
-/* driver.c */
+/* driver.c, rtc.c */
 extern const gpu_driver ocl_driver;
+extern const chx_rtc_ops ocl_rtc; /* "chx.rtc/1" */
 
 #if defined __GNUC__
 #pragma GCC visibility pop

@@ -148,6 +148,12 @@ static void device_close(chx_dev *dev)
   dev->context = NULL;
 }
 
+static const void *extension(chx_dev *dev, const char *name)
+{
+  (void)dev;
+  return name && !strcmp(name, "chx.rtc/1") ? &ocl_rtc : NULL;
+}
+
 static const chx_device_ops *device_ops(void *state)
 {
   static const chx_device_ops ops = {
@@ -167,6 +173,7 @@ static const chx_device_ops *device_ops(void *state)
     .queue_wait = ocl_queue_wait,
     .queue_sync = ocl_queue_sync,
     .queue_native = ocl_queue_native,
+    .extension = extension,
   };
   (void)state;
   return &ops;
