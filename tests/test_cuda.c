@@ -196,6 +196,11 @@ static void convolutions(chx_scope *s)
            NULL);
   ok(!count("conv mode") && count("Launch gemm") == 1, "what cuDNN has not, the shared kernel does: %s",
      chx_scope_message(s));
+  chx_array *image = numbers(s, DEV, CHX_F32, SHAPE(1, 2, 6, 6), 1), *w = numbers(s, DEV, CHX_F32, SHAPE(2, 2, 3, 3), 2);
+  gpu.clear();
+  for (int i = 0; i < 2; i++) chx_conv(s, chx_broadcast_to(s, image, SHAPE(3, 2, 6, 6)), w, NULL, NULL);
+  ok(!count("conv mode") && !count("Algorithm_v7") && count("Launch gemm") == 2, "and images that are one again: %s",
+     chx_scope_message(s));
   gpu.state->fail = 5000; /* CUDNN_STATUS_EXECUTION_FAILED */
   gpu.state->fail_at = "cudnn";
   ok(!chx_conv(s, numbers(s, DEV, CHX_F32, SHAPE(1, 2, 6, 6), 1), numbers(s, DEV, CHX_F32, SHAPE(2, 2, 3, 3), 2), NULL,

@@ -12,7 +12,7 @@
 #include <string.h>
 #include "nvidia.h"
 
-enum { CONV, GRAD_INPUT, GRAD_WEIGHT, MOST_AXES = 5, CHOICES = 8, HANDLE = 0 };
+enum { CHOICES = 8, HANDLE = 0 };
 static const size_t most_workspace = (size_t)256 << 20;
 
 #define DNN_FUNCTIONS(F) \
@@ -76,57 +76,11 @@ void cuda_dnn_close(chx_queue *q)
   q->handle[HANDLE] = NULL;
 }
 
-/* ---- the call as cuDNN sees it ----------------------------------------------------------------------------------- */
-
-typedef struct sides { const chx_tensor *x, *w, *y, *bias; } sides;
-
-static sides sides_of(int mode, const chx_call *c)
-{
-  sides s;
-  s.x = mode == GRAD_INPUT ? &c->out[0] : &c->in[0];
-  s.w = mode == GRAD_WEIGHT ? &c->out[0] : &c->in[1];
-  s.y = mode == CONV ? &c->out[0] : mode == GRAD_INPUT ? &c->in[0] : &c->in[1];
-  s.bias = mode == CONV && c->n_in > 2 && !(c->in[2].flags & CHX_T_ABSENT) ? &c->in[2] : NULL;
-  return s;
-}
-
-/* Whether t has elements, as many as cuDNN can count, and steps forward only. */
-static bool plain(const chx_tensor *t)
-{
-  int64_t reach = 1;
-  for (int d = 0; d < t->ndim; d++) {
-    if (t->shape[d] < 1 || t->shape[d] > INT32_MAX || (t->shape[d] > 1 && t->strides[d] < 1)) return false;
-    if (t->shape[d] > 1) reach += (t->shape[d] - 1) * t->strides[d];
-  }
-  return reach <= INT32_MAX;
-}
-
+/* Which calls those are that cuDNN has, their plans say, once a signature. */
 static chx_status accepts(void *self, const chx_call *c)
 {
-  const sides s = sides_of(*(const int *)self, c);
-  const bool fits = s.x->ndim >= 3 && s.x->ndim <= MOST_AXES && plain(s.x) && plain(s.y) && plain(s.w) &&
-                    s.w->flags & CHX_T_CONTIGUOUS && (!s.bias || plain(s.bias));
-  return fits && !atomic_load(&c->dev->no_dnn) && opened() ? CHX_OK : CHX_DECLINED;
-}
-
-/* N, C and at least two spatial axes: one axis gets one of length 1 in front. */
-static int axes_of(const chx_tensor *t, bool last, int dim[MOST_AXES], int step[MOST_AXES])
-{
-  const int spatial = t->ndim - 2, extra = spatial < 2;
-  for (int d = 0; d < t->ndim; d++) {
-    const int from = d == 0 ? 0 : d == 1 ? (last ? t->ndim - 1 : 1) : d - (last ? 1 : 0), to = d < 2 ? d : d + extra;
-    dim[to] = (int)t->shape[from];
-    step[to] = t->strides[from] > 0 ? (int)t->strides[from] : 1;
-  }
-  if (extra) dim[2] = 1, step[2] = dim[3] * step[3];
-  return t->ndim + extra;
-}
-
-static void windows(const chx_ints *list, int spatial, int missing, int v[3])
-{
-  const int extra = spatial < 2;
-  v[0] = missing;
-  for (int d = 0; d < spatial; d++) v[d + extra] = (int)list->v[d];
+  (void)self;
+  return !atomic_load(&c->dev->no_dnn) && opened() ? CHX_OK : CHX_DECLINED;
 }
 
 /* ---- plans ------------------------------------------------------------------------------------------------------- */
@@ -166,52 +120,37 @@ static types types_of(const chx_call *c)
   }
 }
 
-static cudnnStatus_t tensor(cudnnTensorDescriptor_t *out, types t, const chx_tensor *of, bool last)
+static cudnnStatus_t tensor(cudnnTensorDescriptor_t *out, types t, const drv_images *of)
 {
-  int dim[MOST_AXES], step[MOST_AXES];
-  const int n = axes_of(of, last, dim, step);
   const cudnnStatus_t st = dnn.tensor_create(out);
-  return st ? st : dnn.tensor_set(*out, t.data, n, dim, step);
+  return st ? st : dnn.tensor_set(*out, t.data, of->n, of->dim, of->step);
 }
 
-static cudnnStatus_t filter(cudnnFilterDescriptor_t *out, types t, const chx_tensor *of, bool last)
+static cudnnStatus_t filter(cudnnFilterDescriptor_t *out, types t, const drv_conv *p)
 {
-  int dim[MOST_AXES], step[MOST_AXES];
-  const int n = axes_of(of, last, dim, step);
   const cudnnStatus_t st = dnn.filter_create(out);
-  return st ? st : dnn.filter_set(*out, t.data, last ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW, n, dim);
+  return st ? st : dnn.filter_set(*out, t.data, p->last ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW, p->w.n, p->w.dim);
 }
 
-static cudnnStatus_t bias_of(plan *l, types t, const sides *s)
+static cudnnStatus_t bias_of(plan *l, types t, const drv_conv *p)
 {
-  int dim[MOST_AXES] = {1, (int)s->bias->shape[0], 1, 1, 1}, step[MOST_AXES] = {1, 1, 1, 1, 1};
-  const int n = s->y->ndim < 4 ? 4 : s->y->ndim;
-  step[0] = dim[1];
-  step[1] = s->bias->shape[0] > 1 ? (int)s->bias->strides[0] : 1;
-  cudnnStatus_t st = dnn.tensor_create(&l->bias);
-  if (!st) st = dnn.tensor_set(l->bias, t.data, n, dim, step);
+  const drv_images bias = {p->y.n, {1, p->bias, 1, 1, 1}, {p->bias, p->bias_step, 1, 1, 1}, false};
+  cudnnStatus_t st = tensor(&l->bias, t, &bias);
   l->fused = t.data == CUDNN_DATA_HALF || t.data == CUDNN_DATA_BFLOAT16;
   if (st || !l->fused) return st;
   st = dnn.act_create(&l->act);
   return st ? st : dnn.act_set(l->act, CUDNN_ACTIVATION_IDENTITY, CUDNN_PROPAGATE_NAN, 0);
 }
 
-static cudnnStatus_t describe(plan *l, types t, const chx_conv_attr *attr, const sides *s)
+static cudnnStatus_t describe(plan *l, types t, const drv_conv *p)
 {
-  const bool last = attr->layout == CHX_CHANNELS_LAST;
-  const int spatial = s->x->ndim - 2;
-  int pad[3], stride[3], dilation[3];
-  windows(&attr->pad, spatial, 0, pad);
-  windows(&attr->stride, spatial, 1, stride);
-  windows(&attr->dilation, spatial, 1, dilation);
-  cudnnStatus_t st = tensor(&l->x, t, s->x, last);
-  if (!st) st = tensor(&l->y, t, s->y, last);
-  if (!st) st = filter(&l->w, t, s->w, last);
-  if (!st && s->bias) st = bias_of(l, t, s);
+  cudnnStatus_t st = tensor(&l->x, t, &p->x);
+  if (!st) st = tensor(&l->y, t, &p->y);
+  if (!st) st = filter(&l->w, t, p);
+  if (!st && p->bias) st = bias_of(l, t, p);
   if (!st) st = dnn.conv_create(&l->conv);
-  if (!st) st = dnn.conv_set(l->conv, spatial < 2 ? 2 : spatial, pad, stride, dilation, CUDNN_CROSS_CORRELATION,
-                             t.compute);
-  if (!st) st = dnn.conv_groups(l->conv, (int)attr->groups);
+  if (!st) st = dnn.conv_set(l->conv, p->spatial, p->pad, p->stride, p->dilation, CUDNN_CROSS_CORRELATION, t.compute);
+  if (!st) st = dnn.conv_groups(l->conv, p->groups);
   return st ? st : dnn.conv_math(l->conv, t.math);
 }
 
@@ -243,12 +182,12 @@ static cudnnStatus_t choose(cudnnHandle_t h, plan *l, int mode, uint64_t *worksp
     *workspace = size;
     return st;
   }
-  if (mode == CONV) CHOOSE(cudnnConvolutionFwdAlgoPerf_t, dnn.find_conv(h, l->x, l->w, l->conv, l->y, CHOICES, &n,
-                                                                        list))
-  else if (mode == GRAD_INPUT)
+  if (mode == DRV_CONV)
+    CHOOSE(cudnnConvolutionFwdAlgoPerf_t, dnn.find_conv(h, l->x, l->w, l->conv, l->y, CHOICES, &n, list))
+  else if (mode == DRV_CONV_GRAD_INPUT)
     CHOOSE(cudnnConvolutionBwdDataAlgoPerf_t, dnn.find_grad_input(h, l->w, l->y, l->conv, l->x, CHOICES, &n, list))
-  else CHOOSE(cudnnConvolutionBwdFilterAlgoPerf_t, dnn.find_grad_weight(h, l->x, l->y, l->conv, l->w, CHOICES, &n,
-                                                                        list))
+  else
+    CHOOSE(cudnnConvolutionBwdFilterAlgoPerf_t, dnn.find_grad_weight(h, l->x, l->y, l->conv, l->w, CHOICES, &n, list))
   return l->found ? dnn.conv_math(l->conv, math) : CUDNN_STATUS_SUCCESS;
 }
 
@@ -261,14 +200,15 @@ static bool has_not(cudnnStatus_t code)
 static chx_status prepare(void *self, const chx_call *c, void **out, uint64_t *workspace)
 {
   const int mode = *(const int *)self;
-  const sides s = sides_of(mode, c);
+  drv_conv p;
   cudnnHandle_t h = NULL;
-  chx_status st = handle_of(c, &h);
+  const bool ours = drv_conv_of(mode, c, &p);
+  chx_status st = ours ? handle_of(c, &h) : CHX_OK;
   if (st) return st;
   plan *l = calloc(1, sizeof *l);
   if (!l) return gpu_fail(gpu_of(c->dev), CHX_ENOMEM, "%s: out of memory for a plan", gpu_of(c->dev)->spec);
   *workspace = 0;
-  cudnnStatus_t code = describe(l, types_of(c), c->attr, &s);
+  cudnnStatus_t code = ours ? describe(l, types_of(c), &p) : CUDNN_STATUS_NOT_SUPPORTED;
   if (!code) code = choose(h, l, mode, workspace);
   if (code && !has_not(code)) {
     st = failed(c, code, "describing a convolution to cuDNN");
@@ -283,16 +223,15 @@ static chx_status prepare(void *self, const chx_call *c, void **out, uint64_t *w
 
 /* ---- kernels ----------------------------------------------------------------------------------------------------- */
 
-static cudnnStatus_t forward(cudnnHandle_t h, const plan *l, const chx_call *c, const sides *s, const void *one,
-                             const void *zero)
+static cudnnStatus_t forward(cudnnHandle_t h, const plan *l, const chx_call *c, const drv_conv_sides *s,
+                             const void *one, const void *zero)
 {
   const cudnnConvolutionFwdAlgo_t algo = (cudnnConvolutionFwdAlgo_t)l->algo;
   void *x = drv_data(s->x), *w = drv_data(s->w), *y = drv_data(s->y);
   const size_t room = (size_t)c->workspace_bytes;
   if (l->fused)
     return dnn.conv_bias(h, one, l->x, x, l->w, w, l->conv, algo, c->workspace, room, zero, l->y, y, l->bias,
-                         drv_data(s->bias),
-                         l->act, l->y, y);
+                         drv_data(s->bias), l->act, l->y, y);
   const cudnnStatus_t st = dnn.conv(h, one, l->x, x, l->w, w, l->conv, algo, c->workspace, room, zero, l->y, y);
   return st || !s->bias ? st : dnn.add(h, one, l->bias, drv_data(s->bias), one, l->y, y);
 }
@@ -301,7 +240,7 @@ static chx_status run(void *self, const chx_call *c)
 {
   const int mode = *(const int *)self;
   const plan *l = c->plan;
-  const sides s = sides_of(mode, c);
+  const drv_conv_sides s = drv_conv_sides_of(mode, c);
   const bool wide = gpu_dtype(&c->out[0]) == CHX_F64;
   const float one_f = 1, zero_f = 0;
   const double one_d = 1, zero_d = 0;
@@ -313,8 +252,8 @@ static chx_status run(void *self, const chx_call *c)
   const chx_status st = handle_of(c, &h);
   if (st) return st;
   void *x = drv_data(s.x), *w = drv_data(s.w), *y = drv_data(s.y);
-  if (mode == CONV) code = forward(h, l, c, &s, one, zero);
-  else if (mode == GRAD_INPUT)
+  if (mode == DRV_CONV) code = forward(h, l, c, &s, one, zero);
+  else if (mode == DRV_CONV_GRAD_INPUT)
     code = dnn.grad_input(h, one, l->w, w, l->y, y, l->conv, (cudnnConvolutionBwdDataAlgo_t)l->algo, c->workspace,
                           room, zero, l->x, x);
   else
@@ -324,10 +263,12 @@ static chx_status run(void *self, const chx_call *c)
   return drv_queued(c->dev, c->queue, DRV_SUCCESS, "");
 }
 
-static const int modes[] = {CONV, GRAD_INPUT, GRAD_WEIGHT};
+static const int modes[] = {DRV_CONV, DRV_CONV_GRAD_INPUT, DRV_CONV_GRAD_WEIGHT};
 #define KERNEL(name, mode) \
-  {.size = sizeof(chx_kernel), .attr_size = sizeof(chx_conv_attr), .min_version = 1, .max_version = 1, .max_rank = MOST_AXES, \
-   .op = name, .dtypes_in = CHX_FLOATS, .dtypes_out = CHX_FLOATS, .flags = CHX_K_CAPTURABLE, .accepts = accepts, \
-   .prepare = prepare, .drop = drop, .run = run, .self = (void *)(uintptr_t)&modes[mode]}
-const chx_kernel cuda_dnn_kernels[CUDA_DNN_KERNELS] = {KERNEL("conv", CONV), KERNEL("conv_grad_input", GRAD_INPUT),
-                                                       KERNEL("conv_grad_weight", GRAD_WEIGHT)};
+  {.size = sizeof(chx_kernel), .attr_size = sizeof(chx_conv_attr), .min_version = 1, .max_version = 1, \
+   .max_rank = DRV_IMAGE_AXES, .op = name, .dtypes_in = CHX_FLOATS, .dtypes_out = CHX_FLOATS, \
+   .flags = CHX_K_CAPTURABLE, .accepts = accepts, .prepare = prepare, .drop = drop, .run = run, \
+   .self = (void *)(uintptr_t)&modes[mode]}
+const chx_kernel cuda_dnn_kernels[CUDA_DNN_KERNELS] = {KERNEL("conv", DRV_CONV),
+                                                       KERNEL("conv_grad_input", DRV_CONV_GRAD_INPUT),
+                                                       KERNEL("conv_grad_weight", DRV_CONV_GRAD_WEIGHT)};

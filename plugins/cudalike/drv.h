@@ -5,7 +5,7 @@
  *   api.c      the driver's library and the compiler's, opened at run time      queue.c    queues and points
  *   plugin.c   the descriptor and the devices                                   driver.c   programs and launches
  *   memory.c   blocks, copies, peers                                            product.c  matmul as a BLAS sees it
- *   import.c   memory of others
+ *   import.c   memory of others                                                 conv.c     convolutions as cuDNN and MIOpen see them
  *
  * All that differs is in vendor.h, which each of the two folders has: names of functions, types and codes, some inline
  * functions, and in the folder's own kernels, which use the vendor's libraries. No library of a vendor is linked to.
@@ -151,6 +151,35 @@ typedef struct drv_product {
 /* False: strides or lengths are not a BLAS's. */
 bool drv_product_of_matmul(const chx_call *c, drv_product *p);
 bool drv_product_of_linear(const chx_call *c, drv_product *p);
+
+/* ---- conv.c ------------------------------------------------------------------------------------------------------ */
+
+enum { DRV_CONV, DRV_CONV_GRAD_INPUT, DRV_CONV_GRAD_WEIGHT };
+enum { DRV_SPATIAL = 3, DRV_IMAGE_AXES = 2 + DRV_SPATIAL };
+
+/* A tensor of [N, C, ...] or [N, ..., C] with its axes in the first order, and two spatial axes at least: one axis gets
+ * one of length 1 in front. */
+typedef struct drv_images {
+  int n, dim[DRV_IMAGE_AXES], step[DRV_IMAGE_AXES];
+  bool dense;
+} drv_images;
+/* False: it has another rank, no elements, more than an int counts, or steps that are 0 or go back. */
+bool drv_images_of(const chx_tensor *t, bool last, drv_images *p);
+/* An attribute per spatial axis likewise; `missing` is that of the axis in front. */
+void drv_windows(const chx_ints *list, int spatial, int missing, int v[DRV_SPATIAL]);
+
+typedef struct drv_conv_sides { const chx_tensor *x, *w, *y, *bias; } drv_conv_sides; /* bias NULL: there is none */
+drv_conv_sides drv_conv_sides_of(int mode, const chx_call *c);
+
+/* A call of one of the three as a problem of convolution: y = x * w, of which the mode says what is computed. */
+typedef struct drv_conv {
+  drv_images x, w, y; /* w is dense, and [K, C / groups, ...] */
+  int spatial, groups, pad[DRV_SPATIAL], stride[DRV_SPATIAL], dilation[DRV_SPATIAL];
+  int bias, bias_step; /* its length; 0: there is none */
+  bool last;           /* channels are the last axis of all three */
+} drv_conv;
+/* False: not what the libraries take. */
+bool drv_conv_of(int mode, const chx_call *c, drv_conv *p);
 
 /* ---- the vendor's folder ----------------------------------------------------------------------------------------- */
 
