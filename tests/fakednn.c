@@ -4,12 +4,10 @@
 #include <cudnn.h>
 #include <stdlib.h>
 #include <string.h>
+#include "fakeconv.h"
 #include "fakegpu.h"
 
-enum { AXES = 5 };
-typedef struct tensor { int type, n, dim[AXES], step[AXES]; } tensor;
-typedef struct filter { int type, format, n, dim[AXES]; } filter;
-typedef struct window { int n, pad[3], stride[3], dil[3], mode, type, groups, math; } window;
+typedef struct filter { fake_tensor is; int format; } filter;
 typedef struct handle { cudaStream_t stream; } handle;
 #define AS(type, p) ((type *)(void *)(p))
 
@@ -18,9 +16,9 @@ static cudnnStatus_t gone(void *p) { return free(p), fake()->descriptors--, CUDN
 #define MAKE(Type, what, struct_) \
   cudnnStatus_t cudnnCreate##what##Descriptor(Type *out) { return *out = (Type)made(sizeof(struct_)), CUDNN_STATUS_SUCCESS; } \
   cudnnStatus_t cudnnDestroy##what##Descriptor(Type d) { return gone((void *)d); }
-MAKE(cudnnTensorDescriptor_t, Tensor, tensor)
+MAKE(cudnnTensorDescriptor_t, Tensor, fake_tensor)
 MAKE(cudnnFilterDescriptor_t, Filter, filter)
-MAKE(cudnnConvolutionDescriptor_t, Convolution, window)
+MAKE(cudnnConvolutionDescriptor_t, Convolution, fake_window)
 MAKE(cudnnActivationDescriptor_t, Activation, int)
 
 cudnnStatus_t cudnnCreate(cudnnHandle_t *h)
@@ -39,8 +37,8 @@ const char *cudnnGetErrorString(cudnnStatus_t st) { return (void)st, "CUDNN_STAT
 cudnnStatus_t cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t of, cudnnDataType_t type, int n, const int *dim,
                                          const int *step)
 {
-  tensor *t = AS(tensor, of);
-  if (n < 4 || n > AXES) return CUDNN_STATUS_NOT_SUPPORTED;
+  fake_tensor *t = AS(fake_tensor, of);
+  if (n < 4 || n > FAKE_AXES) return CUDNN_STATUS_NOT_SUPPORTED;
   t->type = (int)type, t->n = n;
   memcpy(t->dim, dim, (size_t)n * sizeof *dim);
   memcpy(t->step, step, (size_t)n * sizeof *step);
@@ -52,9 +50,14 @@ cudnnStatus_t cudnnSetFilterNdDescriptor(cudnnFilterDescriptor_t of, cudnnDataTy
                                          const int dim[])
 {
   filter *f = AS(filter, of);
-  if (n < 4 || n > AXES) return CUDNN_STATUS_NOT_SUPPORTED;
-  f->type = (int)type, f->format = (int)format, f->n = n;
-  memcpy(f->dim, dim, (size_t)n * sizeof *dim);
+  if (n < 4 || n > FAKE_AXES) return CUDNN_STATUS_NOT_SUPPORTED;
+  f->is.type = (int)type, f->format = (int)format, f->is.n = n;
+  memcpy(f->is.dim, dim, (size_t)n * sizeof *dim);
+  const bool last = format == CUDNN_TENSOR_NHWC;
+  int step = last ? dim[1] : 1;
+  for (int d = n; d-- > 2; step *= dim[d]) f->is.step[d] = step;
+  f->is.step[1] = last ? 1 : step;
+  f->is.step[0] = last ? step : step * dim[1];
   return CUDNN_STATUS_SUCCESS;
 }
 
@@ -62,7 +65,7 @@ cudnnStatus_t cudnnSetConvolutionNdDescriptor(cudnnConvolutionDescriptor_t of, i
                                               const int stride[],
                                               const int dil[], cudnnConvolutionMode_t mode, cudnnDataType_t type)
 {
-  window *w = AS(window, of);
+  fake_window *w = AS(fake_window, of);
   w->n = n, w->mode = (int)mode, w->type = (int)type;
   memcpy(w->pad, pad, (size_t)n * sizeof *pad);
   memcpy(w->stride, stride, (size_t)n * sizeof *stride);
@@ -70,8 +73,8 @@ cudnnStatus_t cudnnSetConvolutionNdDescriptor(cudnnConvolutionDescriptor_t of, i
   return CUDNN_STATUS_SUCCESS;
 }
 
-cudnnStatus_t cudnnSetConvolutionGroupCount(cudnnConvolutionDescriptor_t of, int n) { return AS(window, of)->groups = n, CUDNN_STATUS_SUCCESS; }
-cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t of, cudnnMathType_t m) { return AS(window, of)->math = (int)m, CUDNN_STATUS_SUCCESS; }
+cudnnStatus_t cudnnSetConvolutionGroupCount(cudnnConvolutionDescriptor_t of, int n) { return AS(fake_window, of)->groups = n, CUDNN_STATUS_SUCCESS; }
+cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t of, cudnnMathType_t m) { return AS(fake_window, of)->math = (int)m, CUDNN_STATUS_SUCCESS; }
 cudnnStatus_t cudnnSetActivationDescriptor(cudnnActivationDescriptor_t of, cudnnActivationMode_t mode,
                                            cudnnNanPropagation_t nan, double c)
 {
@@ -87,14 +90,14 @@ cudnnStatus_t cudnnSetActivationDescriptor(cudnnActivationDescriptor_t of, cudnn
   { \
     (void)h, (void)a, (void)b, (void)d, (void)room; \
     *n = 0; \
-    fake_say(#name " math %d", AS(window, c)->math); \
-    if (AS(window, c)->type == CUDNN_DATA_DOUBLE) return CUDNN_STATUS_NOT_SUPPORTED; \
+    fake_say(#name " math %d", AS(fake_window, c)->math); \
+    if (AS(fake_window, c)->type == CUDNN_DATA_DOUBLE) return CUDNN_STATUS_NOT_SUPPORTED; \
     for (int i = 0; i < 3; i++) { \
       memset(&list[i], 0, sizeof list[i]); \
       list[i].algo = (Algo)i; \
       list[i].memory = i == 1 ? (size_t)1 << 40 : 512; \
       list[i].determinism = i ? CUDNN_DETERMINISTIC : CUDNN_NON_DETERMINISTIC; \
-      list[i].mathType = (cudnnMathType_t)AS(window, c)->math; \
+      list[i].mathType = (cudnnMathType_t)AS(fake_window, c)->math; \
     } \
     *n = 3; \
     return CUDNN_STATUS_SUCCESS; \
@@ -121,91 +124,20 @@ cudnnStatus_t cudnnGetConvolutionForwardWorkspaceSize(cudnnHandle_t h, const cud
 
 /* ---- convolutions ------------------------------------------------------------------------------------------------ */
 
-typedef struct job { tensor x, y; filter w; window c; const void *from[2]; float *to; int mode; } job;
-enum { FORWARD, TO_X, TO_W };
-
-static int64_t place(const tensor *t, int image, int channel, const int at[3])
-{
-  int64_t p = (int64_t)image * t->step[0] + (int64_t)channel * t->step[1];
-  for (int d = 2; d < t->n; d++) p += (int64_t)at[d - 2] * t->step[d];
-  return p;
-}
-
-static int64_t weight(const filter *f, int k, int c, const int at[3])
-{
-  const bool last = f->format == CUDNN_TENSOR_NHWC;
-  int64_t p = last ? k : (int64_t)k * f->dim[1] + c;
-  for (int d = 2; d < f->n; d++) p = p * f->dim[d] + at[d - 2];
-  return last ? p * f->dim[1] + c : p;
-}
-
-static bool next(int at[3], const int *dim, int n)
-{
-  for (int d = n; d-- > 0; at[d] = 0)
-    if (++at[d] < dim[d]) return true;
-  return false;
-}
-
-/* The sum that is element (image, channel of y, place of y), spread over x or w, or taken from them. */
-static void visit(const job *j, int image, int k, const int out[3], int c, const int tap[3])
-{
-  const int n = j->x.n - 2, per = j->y.dim[1] / j->c.groups;
-  int in[3];
-  for (int d = 0; d < n; d++) {
-    in[d] = out[d] * j->c.stride[d] - j->c.pad[d] + tap[d] * j->c.dil[d];
-    if (in[d] < 0 || in[d] >= j->x.dim[d + 2]) return;
-  }
-  const int64_t x = place(&j->x, image, k / per * j->w.dim[1] + c, in), w = weight(&j->w, k, c, tap), y = place(&j->y, image, k, out);
-  const float *a = j->from[0], *b = j->from[1];
-  if (j->mode == FORWARD) j->to[y] += a[x] * b[w];
-  else if (j->mode == TO_X) j->to[x] += a[w] * b[y];
-  else j->to[w] += a[x] * b[y];
-}
-
-static void convolve(void *of)
-{
-  const job *j = of;
-  const int n = j->x.n - 2;
-  int at[3] = {0};
-  int64_t total = 1;
-  if (j->mode == TO_W) {
-    for (int d = 0; d < j->w.n; d++) total *= j->w.dim[d];
-    memset(j->to, 0, (size_t)total * sizeof *j->to);
-  } else { /* strides may leave gaps, which are not ours */
-    const tensor *t = j->mode == FORWARD ? &j->y : &j->x;
-    for (int i = 0; i < t->dim[0]; i++)
-      for (int c = 0; c < t->dim[1]; c++) {
-        memset(at, 0, sizeof at);
-        do j->to[place(t, i, c, at)] = 0;
-        while (next(at, t->dim + 2, n));
-      }
-  }
-  for (int i = 0; i < j->y.dim[0]; i++)
-    for (int k = 0; k < j->y.dim[1]; k++) {
-      int out[3] = {0};
-      do
-        for (int c = 0; c < j->w.dim[1]; c++) {
-          int tap[3] = {0};
-          do visit(j, i, k, out, c, tap);
-          while (next(tap, j->w.dim + 2, n));
-        }
-      while (next(out, j->y.dim + 2, n));
-    }
-}
-
 static cudnnStatus_t queue(cudnnHandle_t h, int mode, const void *x, const void *y, const void *w, const void *c,
                            const void *a,
                            const void *b, void *to, int algo, size_t bytes)
 {
-  const job j = {*AS(const tensor, x), *AS(const tensor, y), *AS(const filter, w), *AS(const window, c), {a, b}, to,
-                 mode};
+  const filter *f = AS(const filter, w);
+  const fake_conv j = {*AS(const fake_tensor, x), f->is, *AS(const fake_tensor, y), *AS(const fake_window, c), {a, b}, to,
+                       mode};
   const int code = fake_code("cudnn");
   if (code) return (cudnnStatus_t)code;
   fake_say("conv mode %d type %d compute %d math %d algo %d groups %d axes %d format %d workspace %zu", mode, j.x.type,
            j.c.type,
-           j.c.math, algo, j.c.groups, j.c.n, j.w.format, bytes);
+           j.c.math, algo, j.c.groups, j.c.n, f->format, bytes);
   if (j.c.mode != CUDNN_CROSS_CORRELATION || j.c.n != j.x.n - 2) return CUDNN_STATUS_BAD_PARAM;
-  if (j.x.type == CUDNN_DATA_FLOAT) fake_later(AS(handle, h)->stream, convolve, &j,
+  if (j.x.type == CUDNN_DATA_FLOAT) fake_later(AS(handle, h)->stream, fake_conv_run, &j,
                                                sizeof j); /* halves are recorded alone */
   return CUDNN_STATUS_SUCCESS;
 }
@@ -218,7 +150,7 @@ cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t h, const void *alpha, const 
                                       const cudnnTensorDescriptor_t yd, void *y)
 {
   (void)alpha, (void)beta, (void)work;
-  return queue(h, FORWARD, xd, yd, wd, c, x, w, y, (int)algo, n);
+  return queue(h, FAKE_FORWARD, xd, yd, wd, c, x, w, y, (int)algo, n);
 }
 
 cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t h, const void *alpha, const cudnnFilterDescriptor_t wd,
@@ -229,7 +161,7 @@ cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t h, const void *alpha, c
                                            const cudnnTensorDescriptor_t xd, void *x)
 {
   (void)alpha, (void)beta, (void)work;
-  return queue(h, TO_X, xd, yd, wd, c, w, y, x, (int)algo, n);
+  return queue(h, FAKE_TO_X, xd, yd, wd, c, w, y, x, (int)algo, n);
 }
 
 cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t h, const void *alpha, const cudnnTensorDescriptor_t xd,
@@ -241,7 +173,7 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t h, const void *alpha,
                                              const cudnnFilterDescriptor_t wd, void *w)
 {
   (void)alpha, (void)beta, (void)work;
-  return queue(h, TO_W, xd, yd, wd, c, x, y, w, (int)algo, n);
+  return queue(h, FAKE_TO_W, xd, yd, wd, c, x, y, w, (int)algo, n);
 }
 
 cudnnStatus_t cudnnConvolutionBiasActivationForward(cudnnHandle_t h, const void *alpha,
@@ -256,19 +188,19 @@ cudnnStatus_t cudnnConvolutionBiasActivationForward(cudnnHandle_t h, const void 
                                                     const cudnnTensorDescriptor_t yd, void *y)
 {
   (void)alpha, (void)alpha2, (void)work, (void)zd, (void)z, (void)b;
-  fake_say("fused bias of %d, activation %d", AS(tensor, bd)->dim[1], *AS(int, act));
-  return queue(h, FORWARD, xd, yd, wd, c, x, w, y, (int)algo, n);
+  fake_say("fused bias of %d, activation %d", AS(fake_tensor, bd)->dim[1], *AS(int, act));
+  return queue(h, FAKE_FORWARD, xd, yd, wd, c, x, w, y, (int)algo, n);
 }
 
-typedef struct sum { tensor y; int step; const float *b; float *to; } sum;
+typedef struct sum { fake_tensor y; int step; const float *b; float *to; } sum;
 static void add(void *of)
 {
   const sum *s = of;
   for (int i = 0; i < s->y.dim[0]; i++)
     for (int c = 0; c < s->y.dim[1]; c++) {
       int at[3] = {0};
-      do s->to[place(&s->y, i, c, at)] += s->b[c * s->step];
-      while (next(at, s->y.dim + 2, s->y.n - 2));
+      do s->to[fake_place(&s->y, i, c, at)] += s->b[c * s->step];
+      while (fake_next(at, s->y.dim + 2, s->y.n - 2));
     }
 }
 
@@ -276,9 +208,9 @@ cudnnStatus_t cudnnAddTensor(cudnnHandle_t h, const void *alpha, const cudnnTens
                              const void *beta,
                              const cudnnTensorDescriptor_t yd, void *y)
 {
-  const sum s = {*AS(tensor, yd), AS(tensor, bd)->step[1], b, y};
+  const sum s = {*AS(fake_tensor, yd), AS(fake_tensor, bd)->step[1], b, y};
   (void)alpha, (void)beta;
-  fake_say("cudnnAddTensor of %d", AS(tensor, bd)->dim[1]);
+  fake_say("cudnnAddTensor of %d", AS(fake_tensor, bd)->dim[1]);
   fake_later(AS(handle, h)->stream, add, &s, sizeof s);
   return CUDNN_STATUS_SUCCESS;
 }

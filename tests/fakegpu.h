@@ -5,7 +5,8 @@
  * its source late, as a device's would, and a missing wait shows. Kernels are recorded, not run; the products and
  * convolutions of the vendors' libraries are computed, from their descriptors, by plain loops.
  *
- *   fakegpu.c   the driver and the compiler      fakelt.c   cuBLASLt      fakednn.c   cuDNN      fakeroc.c   rocBLAS
+ *   fakegpu.c   the driver and the compiler      fakelt.c   cuBLASLt      fakednn.c      cuDNN
+ *   fakeconv.c  the loops of convolutions        fakeroc.c  rocBLAS       fakemiopen.c   MIOpen
  *
  * A test finds the functions below by dlsym in the same file that the plugin opens.
  */

@@ -9,6 +9,8 @@
 struct drv_api drv;
 struct rtc_api rtc;
 
+enum { WARNING = 1, INFORMATION = 2 };
+
 /* ---- libraries --------------------------------------------------------------------------------------------------- */
 
 bool drv_symbol(void *handle, void *slot, const char *name, char *why, size_t size)
@@ -36,17 +38,27 @@ static void *open_first(const drv_library *l, char *why, size_t size)
   return handle;
 }
 
+static void say(int level, const char *text)
+{
+  if (CHX_HAS(drv_host, chx_host, log)) drv_host->log(drv_host->ctx, level, text);
+}
+
 bool drv_library_open(drv_library *l, drv_bind *bind)
 {
+  bool first = false;
+  char text[320];
   int state = atomic_load_explicit(&l->state, memory_order_acquire);
   if (state) return state == 1;
   pthread_mutex_lock(&l->lock);
   if (!(state = atomic_load(&l->state))) {
     l->handle = open_first(l, l->why_not, sizeof l->why_not);
     state = l->handle && bind(l->handle, l->why_not, sizeof l->why_not) ? 1 : 2;
+    first = state == 2;
     atomic_store_explicit(&l->state, state, memory_order_release); /* it stays open: its threads may run on */
   }
   pthread_mutex_unlock(&l->lock);
+  snprintf(text, sizeof text, "without a library: %s", l->why_not);
+  if (first) say(INFORMATION, text);
   return state == 1;
 }
 
@@ -114,10 +126,9 @@ chx_status drv_fail(const struct chx_dev *dev, drv_result code, const char *call
 
 chx_status drv_without(struct chx_dev *dev, atomic_bool *flag, const char *library, const char *why)
 {
-  enum { WARNING = 1 };
   char text[320];
   snprintf(text, sizeof text, "%s: %s is not used: %s", dev->gpu.spec, library, why);
-  if (!atomic_exchange(flag, true) && CHX_HAS(drv_host, chx_host, log)) drv_host->log(drv_host->ctx, WARNING, text);
+  if (!atomic_exchange(flag, true)) say(WARNING, text);
   return CHX_DECLINED;
 }
 

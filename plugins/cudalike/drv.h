@@ -47,8 +47,8 @@ extern const chx_host *drv_host;
 
 /* ---- api.c ------------------------------------------------------------------------------------------------------- */
 
-/* A library, opened when first asked for; one that is not there is not looked for again. `names` ends with NULL; option's
- * value, if it has one, is the only name tried. NULL: why_not says why. */
+/* A library, opened when first asked for; one that is not there is not looked for again, and the log is told, as
+ * information. `names` ends with NULL; option's value, if it has one, is the only name tried. why_not: why not. */
 typedef struct drv_library {
   const char *option;
   const char *const *names;

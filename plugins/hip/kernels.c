@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * kernels.c: matmul and linear by rocBLAS, which come before the shared kernels, and decline, for good, where the
- * library is missing.
+ * kernels.c: the kernels of AMD's libraries, which come before the shared ones; here matmul and linear by rocBLAS.
  *
  * A rocBLAS handle is one stream's, so each queue has its own, made at first use. rocBLAS has no bias: it is copied
  * into each row of the result first, and the product is added to it, before it is rounded.
  */
 #include <stdlib.h>
 #include <string.h>
-#include "../cudalike/drv.h"
+#include "amd.h"
 #include "rocblas.h"
-
-enum { HANDLE = 0 };
 
 #define ROC_FUNCTIONS(F) \
   F(create, rocblas_create_handle) F(destroy, rocblas_destroy_handle) F(set_stream, rocblas_set_stream) \
@@ -46,22 +43,23 @@ static chx_status handle_of(const chx_call *c, rocblas_handle *out)
 {
   const chx_status st = drv_enter(c->dev);
   if (st) return st;
-  if (!c->queue->handle[HANDLE]) {
+  if (!c->queue->handle[HIP_ROCBLAS]) {
     rocblas_handle made = NULL;
     rocblas_status code = roc.create(&made);
     if (!code && (code = roc.set_stream(made, c->queue->stream))) roc.destroy(made);
     if (code == rocblas_status_memory_error) return failed(c, code, "rocblas_create_handle");
     if (code) return drv_without(c->dev, &c->dev->no_blas, "rocBLAS", roc.status_text(code));
-    c->queue->handle[HANDLE] = made;
+    c->queue->handle[HIP_ROCBLAS] = made;
   }
-  *out = c->queue->handle[HANDLE];
+  *out = c->queue->handle[HIP_ROCBLAS];
   return CHX_OK;
 }
 
 void drv_queue_handles_close(chx_queue *q)
 {
-  if (q->handle[HANDLE]) roc.destroy(q->handle[HANDLE]);
-  q->handle[HANDLE] = NULL;
+  if (q->handle[HIP_ROCBLAS]) roc.destroy(q->handle[HIP_ROCBLAS]);
+  q->handle[HIP_ROCBLAS] = NULL;
+  hip_miopen_close(q);
 }
 
 void drv_blas_close(chx_dev *dev) { dev->blas = NULL; }
@@ -79,11 +77,17 @@ static chx_status accepts(void *self, const chx_call *c)
   return product_of(self, c, &p) && !atomic_load(&c->dev->no_blas) && opened() ? CHX_OK : CHX_DECLINED;
 }
 
+const chx_kernel *hip_shared(const chx_dev *dev, const char *op)
+{
+  const chx_kernel *k = NULL;
+  for (uint32_t i = 0; (k = gpu_kernel_at(&dev->gpu, i)) && strcmp(k->op, op); i++) {}
+  return k;
+}
+
 /* y = the bias in each row, by the shared copy kernel. */
 static chx_status fill_bias(const chx_call *c)
 {
-  const chx_kernel *copy = NULL;
-  for (uint32_t i = 0; (copy = gpu_kernel_at(gpu_of(c->dev), i)) && strcmp(copy->op, "copy"); i++) {}
+  const chx_kernel *copy = hip_shared(c->dev, "copy");
   if (!copy) return CHX_DECLINED;
   const int64_t strides[2] = {0, c->in[2].strides[0]};
   chx_tensor row = c->in[2];
@@ -136,4 +140,5 @@ static const bool linear[2] = {false, true};
   {.size = sizeof(chx_kernel), .min_version = 1, .max_version = 1, .max_rank = ranks, .op = name, .dtypes_in = CHX_FLOATS, \
    .dtypes_out = CHX_FLOATS, .accepts = accepts, .run = run, .self = (void *)(uintptr_t)&linear[which]}
 static const chx_kernel matmul_kernel = KERNEL("matmul", 0, CHX_MAX_RANK), linear_kernel = KERNEL("linear", 1, 2);
-const chx_kernel *const drv_vendor_kernels[] = {&matmul_kernel, &linear_kernel, NULL};
+const chx_kernel *const drv_vendor_kernels[] = {&matmul_kernel, &linear_kernel, &hip_miopen_kernels[0],
+                                                &hip_miopen_kernels[1], &hip_miopen_kernels[2], NULL};
