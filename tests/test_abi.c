@@ -167,6 +167,13 @@ static void structs(void)
   F(chx_peer_ops, can)
   F(chx_peer_ops, copy)
   line("chx_peer_ops - size %zu", sizeof(chx_peer_ops));
+  F(chx_capture_ops, size)
+  F(chx_capture_ops, flags)
+  F(chx_capture_ops, begin)
+  F(chx_capture_ops, end)
+  F(chx_capture_ops, launch)
+  F(chx_capture_ops, drop)
+  line("chx_capture_ops - size %zu", sizeof(chx_capture_ops));
   F(chx_host_kernels, size)
   F(chx_host_kernels, flags)
   F(chx_host_kernels, kernel)

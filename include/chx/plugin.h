@@ -203,6 +203,20 @@ typedef struct chx_peer_ops { /* "chx.peer/1"; without it the core goes through 
   chx_status (*copy)(chx_dev *to, chx_queue *, void *dst, uint64_t dst_off, chx_dev *from, const void *src,
                      uint64_t src_off, uint64_t bytes);
 } chx_peer_ops;
+/* ---- optional extension: work that is recorded once and launched again ------------------------------------------ */
+typedef struct chx_capture_ops { /* "chx.capture/1" */
+  uint32_t size, flags;
+  /* From here to `end` what is put in the queue, by the calling thread, is recorded and not done: kernels with CHX_K_CAPTURABLE,
+   * copies to and on the device. A copy's bytes of the host are taken now, for all launches. Meanwhile alloc, release (which is
+   * not recorded; what recorded work uses is not released), sync, and waits of other queues go on, of points before this one, which
+   * is what mark gives; all else on the queue is CHX_EUNSUPPORTED. One recording a queue. */
+  chx_status (*begin)(chx_dev *, chx_queue *);
+  /* The queue is as before in any case. graph NULL: what was recorded is forgotten. */
+  chx_status (*end)(chx_dev *, chx_queue *, void **graph);
+  /* Queues it, on any queue of the device: each command as if called now, on the same memory, with its errors late. */
+  chx_status (*launch)(chx_dev *, chx_queue *, void *graph);
+  void (*drop)(chx_dev *, void *graph);                    /* launches that are queued are still done */
+} chx_capture_ops;
 /* ---- service of the core: the kernels for host memory ------------------------------------------------------- */
 #define CHX_HOST_KERNELS "chx.host-kernels/1" /* host->extension(host->ctx, ...), to be asked for in the plugin's `open` */
 /* native's kernels, for a plugin whose device has CHX_D_HOST_IS_DEVICE and no queues: appended to its own list, they
