@@ -8,6 +8,7 @@
  *   copy.c     copies, also between two devices
  *   map.c      the host's view of allocations
  *   queue.c    a thread for each queue; jobs in order; late errors
+ *   capture.c  jobs that are recorded, and launched again
  *   kernel.c   native's kernels as jobs
  *   fault.c    faults on demand, the loss of a device
  *
@@ -155,12 +156,14 @@ struct sim_job {
   struct sim_job *next;
   uint64_t point;
   chx_status (*run)(struct sim_job *job); /* on the queue's thread; the job is freed after it */
-  bool always;                            /* run even after an earlier job has failed */
+  /* As if what queued the job had been called again: counted as an action, and another job made. NULL: it cannot be captured. */
+  chx_status (*again)(const struct sim_job *job, struct sim_job **out);
+  bool always;                            /* run even after an earlier job has failed, and not captured */
 };
 
 /* A zeroed job of `bytes`, to be filled and queued; NULL with the error left with the host. */
 void *sim_job_new(uint64_t bytes, chx_status (*run)(struct sim_job *));
-/* Takes the job; with q NULL it is run here and now. */
+/* Takes the job; with q NULL it is run here and now, and if q records it is added to the graph. */
 chx_status sim_enqueue(struct chx_dev *dev, chx_queue *q, struct sim_job *job);
 
 chx_status sim_queue_new(chx_dev *dev, void *adopt, chx_queue **out);
@@ -171,6 +174,23 @@ chx_status sim_queue_sync(chx_dev *dev, chx_queue *q, uint64_t point, int64_t ti
 chx_status sim_queue_call(chx_dev *dev, chx_queue *q, void (*fn)(void *), void *arg);
 void *sim_queue_native(chx_dev *dev, chx_queue *q);
 void sim_queues_stop(void); /* ends all threads; what is still queued is dropped */
+
+struct sim_late;
+
+/* ---- captures (capture.c) ------------------------------------------------------------------------------------------ */
+
+struct sim_graph {
+  struct chx_dev *dev;
+  struct sim_job *first, *last;
+};
+
+extern const chx_capture_ops sim_capture_ops;
+void sim_record(chx_queue *q, struct sim_graph *g); /* queue.c: from now on q adds its jobs to g; NULL: it does them */
+struct sim_graph *sim_recording(const chx_queue *q); /* NULL: q does its jobs */
+/* CHX_OK, or while q records the error of what is not one of its jobs. */
+chx_status sim_not_recording(const chx_queue *q, const char *what);
+/* sim_action for what q is given: what is recorded is counted when it is launched. */
+chx_status sim_queue_action(struct chx_dev *dev, const chx_queue *q, uint32_t action, const char *what, struct sim_late *late);
 
 /* ---- kernels (kernel.c) -------------------------------------------------------------------------------------------- */
 

@@ -24,6 +24,7 @@ struct kernel_job {
   chx_call call;
   struct scratch *scratch;
   struct sim_late late;
+  size_t attr_bytes;
   chx_tensor t[MAX_OPERANDS];                   /* inputs, then outputs */
   int64_t dims[MAX_OPERANDS][2][CHX_MAX_RANK];  /* their shapes and strides */
   _Alignas(16) unsigned char attr[];
@@ -137,8 +138,37 @@ static void copy_tensor(struct kernel_job *j, uint32_t i, const chx_tensor *t)
   size_t bytes = (size_t)t->ndim * sizeof(int64_t);
   if (bytes && t->shape) memcpy(j->dims[i][0], t->shape, bytes);
   if (bytes && t->strides) memcpy(j->dims[i][1], t->strides, bytes);
-  j->t[i].shape = j->dims[i][0];
-  j->t[i].strides = j->dims[i][1];
+}
+
+/* What of a job points into it. */
+static void settle(struct kernel_job *j)
+{
+  j->call.host_state = j; /* what sim_scratch hangs memory on */
+  j->call.in = j->t;
+  j->call.out = j->t + j->call.n_in;
+  j->call.attr = j->call.attr ? j->attr : NULL;
+  for (uint32_t i = 0; i < j->call.n_in + j->call.n_out; i++) {
+    if (j->t[i].flags & CHX_T_ABSENT) continue;
+    j->t[i].shape = j->dims[i][0];
+    j->t[i].strides = j->dims[i][1];
+  }
+}
+
+static chx_status again(const struct sim_job *job, struct sim_job **out)
+{
+  const struct kernel_job *was = (const struct kernel_job *)job;
+  const size_t bytes = sizeof *was + was->attr_bytes;
+  struct sim_late late;
+  chx_status st = sim_action(was->dev, CHX_SIM_KERNEL, was->native->op, &late);
+  if (st) return st;
+  struct kernel_job *j = sim_job_new(bytes, run_job);
+  if (!j) return CHX_ENOMEM;
+  memcpy(j, was, bytes);
+  j->job = (struct sim_job){.run = run_job};
+  j->late = late;
+  settle(j);
+  *out = &j->job;
+  return CHX_OK;
 }
 
 static chx_status run(void *self, const chx_call *call)
@@ -146,20 +176,20 @@ static chx_status run(void *self, const chx_call *call)
   const struct sim_kernel *k = self;
   struct sim_late late;
   if (call->n_in + call->n_out > MAX_OPERANDS) return CHX_DECLINED;
-  chx_status st = sim_action(call->dev, CHX_SIM_KERNEL, k->k.op, &late);
+  chx_status st = sim_queue_action(call->dev, call->queue, CHX_SIM_KERNEL, k->k.op, &late);
   if (st) return st;
   size_t attr_bytes = call->attr ? k->k.attr_size : 0;
   struct kernel_job *j = sim_job_new(sizeof *j + attr_bytes, run_job);
   if (!j) return CHX_ENOMEM;
+  j->job.again = again;
   j->dev = call->dev;
   j->native = k->native;
   j->call = for_native(call);
-  j->call.host_state = j; /* what sim_scratch hangs memory on */
-  j->call.in = j->t;
-  j->call.out = j->t + call->n_in;
+  j->attr_bytes = attr_bytes;
   for (uint32_t i = 0; i < call->n_in; i++) copy_tensor(j, i, &call->in[i]);
   for (uint32_t o = 0; o < call->n_out; o++) copy_tensor(j, call->n_in + o, &call->out[o]);
-  j->call.attr = call->attr ? memcpy(j->attr, call->attr, attr_bytes) : NULL;
+  if (attr_bytes) memcpy(j->attr, call->attr, attr_bytes);
+  settle(j);
   j->late = late;
   return sim_enqueue(call->dev, call->queue, &j->job);
 }
@@ -197,6 +227,7 @@ bool sim_kernels_open(void)
     k->k.size = sizeof k->k;
     k->k.run = run;
     k->k.self = k;
+    k->k.flags |= CHX_K_CAPTURABLE; /* all that a job reads is in it, or kept by who captures: its plan */
     if (k->k.accepts) k->k.accepts = accepts;
     if (k->k.prepare) k->k.prepare = prepare;
     if (k->k.drop) k->k.drop = drop;

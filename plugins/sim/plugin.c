@@ -151,7 +151,10 @@ static const void *extension(chx_dev *dev, const char *name)
 {
   (void)dev;
   if (!name) return NULL;
-  return !strcmp(name, CHX_SIM_FAULT) ? (const void *)&sim_fault_ops : !strcmp(name, "chx.peer/1") ? &sim_peer_ops : NULL;
+  return !strcmp(name, CHX_SIM_FAULT)     ? (const void *)&sim_fault_ops
+         : !strcmp(name, "chx.peer/1")    ? (const void *)&sim_peer_ops
+         : !strcmp(name, "chx.capture/1") ? (const void *)&sim_capture_ops
+                                          : NULL;
 }
 
 static const chx_device_ops *device_ops(void *state)

@@ -32,6 +32,7 @@ struct chx_queue {
   chx_status failed;
   char text[SIM_TEXT];
   unsigned refs;                /* the owner's, and one for each wait for this queue that is queued elsewhere */
+  struct sim_graph *records;    /* what jobs are added to, by the queue's user alone; NULL: they are done */
   bool stop;
   unsigned owners;              /* who made it and who adopted it; under the list's lock */
 };
@@ -90,6 +91,12 @@ chx_status sim_enqueue(struct chx_dev *dev, chx_queue *q, struct sim_job *job)
     free(job);
     return sim_fail(CHX_EDEVICE, "the queue is one of %s, not of %s", q->dev->name, dev->name);
   }
+  if (q->records && !job->always) {
+    if (q->records->last) q->records->last->next = job;
+    else q->records->first = job;
+    q->records->last = job;
+    return CHX_OK;
+  }
   pthread_mutex_lock(&q->lock);
   job->point = ++q->submitted;
   if (q->last) q->last->next = job;
@@ -98,6 +105,21 @@ chx_status sim_enqueue(struct chx_dev *dev, chx_queue *q, struct sim_job *job)
   pthread_cond_signal(&q->work);
   pthread_mutex_unlock(&q->lock);
   return CHX_OK;
+}
+
+void sim_record(chx_queue *q, struct sim_graph *g) { q->records = g; }
+struct sim_graph *sim_recording(const chx_queue *q) { return q ? q->records : NULL; }
+
+chx_status sim_not_recording(const chx_queue *q, const char *what)
+{
+  return sim_recording(q) ? sim_fail(CHX_EUNSUPPORTED, "%s cannot be captured", what) : CHX_OK;
+}
+
+chx_status sim_queue_action(struct chx_dev *dev, const chx_queue *q, uint32_t action, const char *what, struct sim_late *late)
+{
+  if (!sim_recording(q)) return sim_action(dev, action, what, late);
+  late->code = CHX_OK;
+  return sim_alive(dev);
 }
 
 static void *work(void *arg)
@@ -228,6 +250,7 @@ void sim_queue_free(chx_dev *dev, chx_queue *q)
     ours = true;
   }
   pthread_mutex_unlock(&list_lock);
+  if (ours && q->records) sim_capture_ops.end(q->dev, q, NULL);
   if (ours) end(q, false);
 }
 
@@ -312,6 +335,7 @@ chx_status sim_queue_wait(chx_dev *dev, chx_queue *waiter, chx_queue *on, uint64
   chx_status st = sim_alive(dev);
   if (st) return st;
   if (waiter == on) return CHX_OK; /* it is in order with itself */
+  if ((st = sim_not_recording(waiter, "a wait for another queue"))) return st;
   struct wait_job *w = sim_job_new(sizeof *w, run_wait);
   if (!w) return CHX_ENOMEM;
   w->job.always = true;
@@ -340,7 +364,7 @@ static chx_status run_call(struct sim_job *job)
 chx_status sim_queue_call(chx_dev *dev, chx_queue *q, void (*fn)(void *), void *arg)
 {
   chx_status st = sim_alive(dev);
-  if (st) return st;
+  if (st || (st = sim_not_recording(q, "a host step"))) return st;
   struct call_job *c = sim_job_new(sizeof *c, run_call);
   if (!c) return CHX_ENOMEM;
   c->job.always = true;
