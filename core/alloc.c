@@ -237,7 +237,7 @@ static chxi_buffer *slow_new(chx_scope *s, chxi_device *dev, uint64_t bytes)
   chxi_thread *th = chxi_thread_self();
   chxi_stream *q = NULL;
   if (!th) return chx_scope_fail(s, CHX_ENOMEM, "out of memory for a thread's context"), NULL;
-  if (!th->bins[dev->id] && (th->bins[dev->id] = chxi_alloc(sizeof(chxi_bins))))
+  if (!th->bins[dev->id] && !chxi_recording(dev) && (th->bins[dev->id] = chxi_alloc(sizeof(chxi_bins))))
     memset(th->bins[dev->id], 0, sizeof(chxi_bins));
   if (dev->queued && !chxi_stream_of(s, dev, &q)) return NULL;
   pthread_mutex_lock(&dev->lock);
@@ -293,6 +293,7 @@ chxi_buffer *chxi_buffer_new(chx_scope *s, chxi_device *dev, uint64_t asked)
       bins->bytes -= (int64_t)b->bytes;
     }
   }
+  if (chxi_unlikely(!bins) && (b = chxi_capture_reuse(dev, asked, bytes))) return b;
   if (chxi_unlikely(!b) && !(b = slow_new(s, dev, bytes))) return NULL;
   atomic_init(&b->refs, 1);
   atomic_store_explicit(&b->version, 0, memory_order_relaxed);
@@ -307,7 +308,7 @@ chxi_buffer *chxi_buffer_new(chx_scope *s, chxi_device *dev, uint64_t asked)
   b->deleter = NULL;
   account(dev, chxi_self, (int64_t)b->bytes);
   if (chxi_likely(chxi_self->bins[dev->id] != NULL)) chxi_self->bins[dev->id]->allocations++;
-  return b;
+  return chxi_likely(bins != NULL) || chxi_capture_made(s, b) ? b : NULL;
 }
 
 static void block_free(chxi_buffer *b)
@@ -389,6 +390,7 @@ void chxi_thread_release_devices(chxi_thread *th)
   for (int i = 0; i < n; i++) {
     chxi_device *dev = chxi_devices[i];
     chxi_stream *q = th->streams[i];
+    if (q && q->capture) chxi_capture_lost(q, "the thread that recorded it has ended");
     if (th->bins[i]) {
       int64_t delta = th->bins[i]->used_delta;
       th->bins[i]->used_delta = 0;

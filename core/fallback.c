@@ -125,8 +125,13 @@ bool chxi_run_staged(chxi_call *c, int route, const char *reason)
 {
   chx_scope *s = c->s;
   chxi_device *dev = c->dev, *native = chxi_native(s);
+  char what[200];
   c->route = route;
   if (!native) return false;
+  if (chxi_unlikely(chxi_recording(dev) != NULL)) {
+    snprintf(what, sizeof what, "%s, which has no kernel here and runs on native,", c->op->name);
+    return !chxi_capture_excludes(s, dev, what);
+  }
   if (s->policy == CHX_FALLBACK_DENY && reason == chxi_reason_forced)
     return chxi_bad(c, CHX_EUNSUPPORTED, "its route on %s is forced to %s and fallback is denied, want no such route or the policy allow",
                     dev->spec, chx_route_name(route));
@@ -154,7 +159,7 @@ bool chxi_fill_staged(chx_scope *s, chx_array *y, const chx_array *a)
   int policy = s->policy, route = dev->host || dev->mappable ? CHX_ROUTE_MAPPED : CHX_ROUTE_STAGED;
   uint64_t t0 = chxi_now_ns();
   chxi_loan l = {.copied = !dev->mappable};
-  if (!native) return false;
+  if (!native || chxi_capture_excludes(s, dev, "a copy into part of an array, which runs on native,")) return false;
   if (dev == native || policy == CHX_FALLBACK_DENY)
     return chx_scope_fail(
                s, CHX_EUNSUPPORTED,

@@ -162,8 +162,8 @@ struct chx_scope {
 
 /* Whether calls on s may go on: it is live and without error. */
 static inline bool chxi_ok(const chx_scope *s) { return s && s->magic == CHXI_SCOPE_LIVE && !s->error; }
-/* Reserve and take random counter blocks. */
-chx_random_state chxi_random_take(chx_scope *s, uint64_t blocks);
+/* Reserve and take random counter blocks, for numbers on dev; not while those would be captured: then the error is in s. */
+chx_random_state chxi_random_take(chx_scope *s, const chxi_device *dev, uint64_t blocks);
 
 /* ---- operators (op.c, ops.def) -------------------------------------------------------------------------------------- */
 

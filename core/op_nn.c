@@ -148,7 +148,7 @@ chx_array *chx_dropout(chx_scope *s, const chx_array *x, double ratio)
 {
   chx_dropout_attr p = CHX_ATTR(dropout);
   if (!chxi_named(s, "dropout", x)) return NULL;
-  chx_random_state state = chxi_random_take(s, ((uint64_t)x->size + 3) / 4);
+  chx_random_state state = chxi_random_take(s, x->buf ? x->buf->dev : s->dev, ((uint64_t)x->size + 3) / 4);
   p.ratio = ratio;
   p.seed = (int64_t)state.seed;
   p.counter = (int64_t)state.counter;

@@ -187,7 +187,7 @@ static chx_array *draw(chx_scope *s, const chx_op *op, int dtype, int ndim, cons
   p.dtype = dtype;
   p.low = low;
   p.high = high;
-  chx_random_state state = chxi_random_take(s, (uint64_t)streams * blocks_of(&p, wide));
+  chx_random_state state = chxi_random_take(s, s->dev, (uint64_t)streams * blocks_of(&p, wide));
   p.seed = (int64_t)state.seed;
   p.counter = (int64_t)state.counter;
   return chxi_apply1(s, op, &p, 0, NULL);

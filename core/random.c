@@ -26,8 +26,10 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 CHXI_FORK_GUARD(CHXI_FORK_PLAIN, &lock, 1)
 static chx_random_state process;
 
-chx_random_state chxi_random_take(chx_scope *s, uint64_t blocks)
+chx_random_state chxi_random_take(chx_scope *s, const chxi_device *dev, uint64_t blocks)
 {
+  static const char *const frozen = "a random operator, whose numbers would be the same at each launch,";
+  if (chxi_ok(s) && chxi_capture_excludes(s, dev, frozen)) return (chx_random_state){0};
   chx_random_state *state = s->own_random ? &s->random : &process;
   pthread_mutex_lock(&lock);
   chx_random_state taken = *state;
@@ -81,7 +83,7 @@ chx_array *chx_permutation(chx_scope *s, int64_t n)
   const size_t bytes = n ? (size_t)n * sizeof(int64_t) : sizeof(int64_t);
   int64_t *v = chxi_alloc(bytes);
   if (!v) return chx_scope_fail(s, CHX_ENOMEM, "permutation: out of memory for %lld numbers", (long long)n), NULL;
-  chx_random_state state = chxi_random_take(s, ((uint64_t)n + 1) / 2);
+  chx_random_state state = chxi_random_take(s, s->dev, ((uint64_t)n + 1) / 2);
   uint32_t w[4] = {0};
   for (int64_t i = 0; i < n; i++) v[i] = i;
   for (int64_t i = 0; i < n; i++) {

@@ -128,6 +128,13 @@ static bool narrow(chxi_call *c)
   return true;
 }
 
+/* The bytes of b are there, of which the call does not write all. */
+static bool rest_is_good(chx_scope *s, chxi_buffer *b)
+{
+  chxi_stream *q = chxi_recording(b->dev);
+  return chxi_on_device(s, b) && chxi_buffer_good(s, b) && (!q || chxi_capture_touch(s, q, b, CHXI_READS));
+}
+
 /* Outputs: the caller's where the kernel may write them as they are, else new ones, which are copied later. */
 static bool outputs(chxi_call *c, const chxi_route *r)
 {
@@ -138,7 +145,7 @@ static bool outputs(chxi_call *c, const chxi_route *r)
       if (c->in[i] && c->in[i]->buf == y->buf && !(r->k->alias_ok >> (i * 8 + o) & 1)) use = false;
     /* What is written as a whole may be stale or lost; what is written in part may not. */
     bool whole = use && y->t.flags & CHX_T_CONTIGUOUS && (uint64_t)chx_nbytes(y) == y->buf->asked;
-    if (use && !whole && (!chxi_on_device(c->s, y->buf) || !chxi_buffer_good(c->s, y->buf))) return false;
+    if (use && !whole && !rest_is_good(c->s, y->buf)) return false;
     c->y[o] = use ? y : chxi_array_new(c->s, c->dev, c->out[o].dtype, c->out[o].ndim, c->out[o].shape);
     if (!c->y[o]) return false;
   }
@@ -160,6 +167,7 @@ static bool before(chxi_call *c, chxi_stream *q)
 
 static bool after(chxi_call *c, chxi_stream *q)
 {
+  if (q && q->capture) return true; /* nothing has been done yet */
   for (int o = 0; o < c->n_out; o++) {
     chxi_buffer *b = c->y[o]->buf;
     atomic_store(&b->valid, CHXI_ON_DEVICE);
@@ -227,6 +235,8 @@ static enum outcome launch(chxi_call *c, const chxi_route *r)
   } else if (chxi_unlikely(r->attr_size > c->op->attr_size) && c->attr)
     extend(c->attr, c->op->attr_size, r->attr_size);
   if (chxi_unlikely(CHX_HAS(k, chx_kernel, accepts)) && k->accepts(k->self, &call)) return DECLINED;
+  if (chxi_unlikely(q && q->capture) && !(k->flags & CHX_K_CAPTURABLE))
+    return chxi_capture_excludes(c->s, dev, "the kernel of this operator"), FAILED;
   struct chxi_plan *plan = NULL;
   chxi_buffer *work = NULL;
   if (chxi_unlikely(CHX_HAS(k, chx_kernel, prepare))) {
@@ -247,7 +257,8 @@ static enum outcome launch(chxi_call *c, const chxi_route *r)
     if (q) chxi_after(q, work, true);
     chxi_buffer_unref(work);
   }
-  if (plan) chxi_plan_done(plan, q);
+  if (plan && q && q->capture) chxi_capture_plan(c->s, q, plan);
+  else if (plan) chxi_plan_done(plan, q);
   if (chxi_unlikely(c->s->error != CHX_OK)) return FAILED; /* scratch was refused */
   if (chxi_unlikely(st)) return fail(c, st);
   if (chxi_likely(dev->host)) return DONE;
@@ -258,7 +269,7 @@ static enum outcome run(chxi_call *c, const chxi_route *r)
 {
   chxi_buffer *used[CHXI_KERNEL_IN + CHXI_MAX_OUT];
   int n = 0;
-  if (chxi_likely(!c->dev->mappable)) return launch(c, r);
+  if (chxi_likely(!c->dev->mappable) || chxi_recording(c->dev)) return launch(c, r);
   for (int i = 0; i < c->n_in; i++)
     if (c->in[i] && c->in[i]->buf) used[n++] = c->in[i]->buf;
   for (int o = 0; o < c->n_out; o++) used[n++] = c->y[o]->buf;

@@ -24,6 +24,7 @@ void chxi_fork_conditions(pthread_cond_t *conditions, int n);
 
 typedef struct chxi_stream chxi_stream;
 typedef struct chxi_route chxi_route;
+struct chxi_plan;
 
 typedef struct chxi_bins { /* a thread's free buffers of one device; no lock */
   chxi_buffer *head[CHXI_BINS];
@@ -107,6 +108,7 @@ struct chxi_stream { /* a (thread, device) pair's queue; never freed, so that a 
   char text[512];
   const char *first_op, *last_op; /* queued since `good` */
   unsigned n_ops;
+  chx_capture *capture;        /* its thread records what it puts in, which then is not done; NULL: it does not */
   chxi_stream *link;
 };
 
@@ -124,9 +126,30 @@ bool chxi_buffer_followed(chx_scope *s, chxi_buffer *b, void *native);
 bool chxi_buffer_good(chx_scope *s, const chxi_buffer *b); /* false, with the late error, if its content was lost */
 void chxi_buffer_forget_uses(chxi_buffer *b, chxi_stream *by);   /* orders `by` after every use of a free block */
 uint64_t chxi_stream_mark(chxi_stream *q);
+bool chxi_stream_order(chx_scope *s, chxi_stream *q, struct chxi_use u); /* q (NULL: the host) after point u */
 static inline chx_queue *chxi_stream_lock(chxi_stream *q) { return q ? pthread_mutex_lock(&q->lock), q->q : NULL; }
 static inline void chxi_stream_unlock(chxi_stream *q) { if (q) pthread_mutex_unlock(&q->lock); }
 extern int chxi_sync_always;                                     /* CHX_SYNC=1 */
+
+/* ---- captured work (capture.c) --------------------------------------------------------------------------------------- */
+
+/* The calling thread's queue of dev if it records a capture there, else NULL. */
+static inline chxi_stream *chxi_recording(const chxi_device *dev)
+{
+  chxi_stream *q = dev->queued && chxi_self ? chxi_self->streams[dev->id] : NULL;
+  return q && q->capture ? q : NULL;
+}
+enum { CHXI_READS = 1, CHXI_WRITES = 2 };
+/* A command that q records reads or writes b. This and what follows give the capture up where they return false, with the error in s. */
+bool chxi_capture_touch(chx_scope *s, chxi_stream *q, chxi_buffer *b, int how);
+bool chxi_capture_plan(chx_scope *s, chxi_stream *q, struct chxi_plan *p); /* keeps the caller's use of p, as long as the capture lives */
+bool chxi_capture_refuse(chx_scope *s, chxi_stream *q, chx_status code, const char *what); /* false, always */
+/* True, with "what cannot be captured" in s, if the calling thread records on dev. */
+bool chxi_capture_excludes(chx_scope *s, const chxi_device *dev, const char *what);
+void chxi_capture_lost(chxi_stream *q, const char *why); /* gives up what q records; the calling thread does */
+/* Memory that recorded commands use and nobody else does any more, for a new buffer; NULL: none, or nothing is recorded. */
+chxi_buffer *chxi_capture_reuse(chxi_device *dev, uint64_t asked, uint64_t bytes);
+bool chxi_capture_made(chx_scope *s, chxi_buffer *b); /* b is new: keeps it if the thread records; false: it is gone */
 
 /* ---- memory between devices (transfer.c) --------------------------------------------------------------------------- */
 
@@ -203,7 +226,6 @@ void chxi_route_learn(const chx_op *op); /* route.c: what CHX_ROUTE said of it *
 
 /* ---- plans (plan.c) --------------------------------------------------------------------------------------------------------- */
 
-struct chxi_plan;
 /* Finds or prepares; sets call->plan and workspace_bytes. The plan stays until chxi_plan_done. */
 chx_status chxi_plan_get(chxi_call *c, const chx_kernel *k, chx_call *call, struct chxi_plan **out);
 void chxi_plan_done(struct chxi_plan *p, chxi_stream *q);

@@ -83,6 +83,7 @@ bool chxi_stream_of(chx_scope *s, chxi_device *dev, chxi_stream **out)
   if (!th) return chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory for a thread's context", dev->spec), false;
   chxi_stream *q = th->streams[dev->id];
   if (chxi_likely(q && !q->failed)) return *out = q, true;
+  if (q && q->capture) return chxi_capture_refuse(s, q, q->failed, q->text);
   if (q) {
     th->streams[dev->id] = NULL;
     chxi_stream_retire(q);
@@ -133,6 +134,7 @@ static bool failed(chx_scope *s, chxi_stream *q, chx_status st)
 bool chxi_stream_wait(chx_scope *s, chxi_stream *q)
 {
   if (!q) return true;
+  if (q->capture) return !chxi_capture_excludes(s, q->dev, "waiting for the device");
   if (q->failed) return failed(s, q, q->failed);
   uint64_t point = chxi_stream_mark(q);
   chx_status st = sync_to(q, point);
@@ -152,8 +154,7 @@ static bool good(chx_scope *s, struct chxi_use wrote)
 
 bool chxi_buffer_good(chx_scope *s, const chxi_buffer *b) { return good(s, uses_of(b).wrote); }
 
-/* Orders q (NULL: the host) after point `u`. */
-static bool order(chx_scope *s, chxi_stream *q, struct chxi_use u)
+bool chxi_stream_order(chx_scope *s, chxi_stream *q, struct chxi_use u)
 {
   if (!u.q || u.q == q || u.point <= u.q->good) return true;
   if (u.q->failed) return sync_to(u.q, u.point), true; /* its error is known; what it still does must end, too */
@@ -174,21 +175,24 @@ static bool order(chx_scope *s, chxi_stream *q, struct chxi_use u)
 
 bool chxi_before_read(chx_scope *s, chxi_stream *q, chxi_buffer *b)
 {
+  if (chxi_unlikely(q && q->capture)) return chxi_capture_touch(s, q, b, CHXI_READS);
   struct uses u = uses_of(b);
-  return good(s, u.wrote) && order(s, q, u.wrote) && good(s, u.wrote);
+  return good(s, u.wrote) && chxi_stream_order(s, q, u.wrote) && good(s, u.wrote);
 }
 
 bool chxi_before_write(chx_scope *s, chxi_stream *q, chxi_buffer *b)
 {
+  if (chxi_unlikely(q && q->capture)) return chxi_capture_touch(s, q, b, CHXI_WRITES);
   struct uses u = uses_of(b);
-  if (!order(s, q, u.wrote)) return false;
+  if (!chxi_stream_order(s, q, u.wrote)) return false;
   for (int i = 0; i < u.n; i++)
-    if (!order(s, q, u.reads[i])) return false;
+    if (!chxi_stream_order(s, q, u.reads[i])) return false;
   return true;
 }
 
 void chxi_after(chxi_stream *q, chxi_buffer *b, bool wrote)
 {
+  if (chxi_unlikely(q->capture != NULL)) return; /* it is kept, and not used yet */
   struct chxi_use now = {q, chxi_stream_mark(q)}, full = {0};
   pthread_mutex_lock(uses_lock(b));
   int i = 0;
@@ -202,12 +206,13 @@ void chxi_after(chxi_stream *q, chxi_buffer *b, bool wrote)
     b->uses[i] = now;
   }
   pthread_mutex_unlock(uses_lock(b));
-  order(NULL, NULL, full);
+  chxi_stream_order(NULL, NULL, full);
 }
 
 bool chxi_buffer_settled(chx_scope *s, chxi_buffer *b)
 {
   if (!b->dev->queued) return true;
+  if (chxi_capture_excludes(s, b->dev, "giving memory to who knows nothing of queues")) return false;
   return chxi_before_write(s, NULL, b) && chxi_buffer_good(s, b);
 }
 
@@ -226,8 +231,8 @@ bool chxi_buffer_followed(chx_scope *s, chxi_buffer *b, void *native)
 /* The block is free: no other thread looks at it. */
 void chxi_buffer_forget_uses(chxi_buffer *b, chxi_stream *by)
 {
-  order(NULL, by, b->wrote);
-  for (int i = 0; i < b->n_uses; i++) order(NULL, by, b->uses[i]);
+  chxi_stream_order(NULL, by, b->wrote);
+  for (int i = 0; i < b->n_uses; i++) chxi_stream_order(NULL, by, b->uses[i]);
   b->n_uses = 0;
   b->wrote = (struct chxi_use){0};
 }

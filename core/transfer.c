@@ -14,12 +14,14 @@ bool chxi_upload(chx_scope *s, chxi_buffer *b, uint64_t offset, const void *src,
   chxi_stream *q;
   if (!chxi_stream_of(s, dev, &q)) return false;
   if ((bytes < b->asked || b->mapped) && (!chxi_on_device(s, b) || !chxi_buffer_good(s, b))) return false; /* the rest is kept */
+  if (q && q->capture && bytes < b->asked && !chxi_capture_touch(s, q, b, CHXI_READS)) return false;
   if (q && !chxi_before_write(s, q, b)) return false;
   chx_status st = dev->ops->copy(dev->dev, chxi_stream_lock(q), b->handle, b->offset + offset, src, 0, bytes, H2D);
   chxi_stream_unlock(q);
   if (st)
     return chxi_plugin_failed(s, st, "%s: copy of %llu bytes from the host", dev->spec, (unsigned long long)bytes),
            false;
+  if (q && q->capture) return true;
   if (q) chxi_after(q, b, true);
   atomic_store(&b->valid, CHXI_ON_DEVICE);
   return true;
@@ -41,6 +43,7 @@ static bool download(chx_scope *s, chxi_buffer *b, uint64_t offset, void *dst, u
 bool chxi_download(chx_scope *s, chxi_buffer *b, uint64_t offset, void *dst, uint64_t bytes)
 {
   if (b->host) return memcpy(dst, b->host + offset, bytes), true;
+  if (chxi_capture_excludes(s, b->dev, "reading back to the host")) return false;
   if (!b->dev->mappable && !(atomic_load(&b->valid) & CHXI_ON_HOST)) return download(s, b, offset, dst, bytes);
   if (b->dev->mappable && atomic_load(&b->valid) & CHXI_ON_DEVICE) {
     if (!chxi_pin(s, &b, 1)) return false;
@@ -136,6 +139,7 @@ bool chxi_on_device(chx_scope *s, chxi_buffer *b)
   chxi_device *dev = b->dev;
   chxi_stream *q;
   if (!chxi_stream_of(s, dev, &q)) return false;
+  if (q && q->capture) return true; /* it will be when the capture is launched */
   pthread_mutex_lock(shadow_lock(b));
   chx_status st = CHX_OK;
   bool ordered = true;
@@ -168,6 +172,7 @@ static bool lend(chx_scope *s, chxi_loan *l, int i, chxi_device *native)
 {
   chxi_buffer *b = l->b[i];
   const bool may_map = b->dev->mappable, whole = i >= l->n_read;
+  if (chxi_capture_excludes(s, b->dev, "reading back to the host")) return false;
   if (!may_map && !b->shared && atomic_load_explicit(&b->valid, memory_order_acquire) & CHXI_ON_HOST) return true;
   pthread_mutex_lock(shadow_lock(b));
   bool good = true;
@@ -342,6 +347,7 @@ static bool by_peer(chx_scope *s, chxi_buffer *from, uint64_t from_offset, chxi_
   if (dev->backend == from->dev->backend && CHX_HAS(o, chx_device_ops, extension)) peer = o->extension(dev->dev, "chx.peer/1");
   if (!peer || !CHX_HAS(peer, chx_peer_ops, copy) || !CHX_HAS(peer, chx_peer_ops, can)) return true;
   if (!(atomic_load(&from->valid) & CHXI_ON_DEVICE) || peer->can(dev->dev, from->dev->dev)) return true;
+  if (chxi_recording(dev) || chxi_recording(from->dev)) return true; /* what there is now, by the host */
   if (!chxi_stream_of(s, dev, &q)) return false;
   const bool pin = from->dev->mappable;
   if (pin && !chxi_pin(s, &from, 1)) return false;

@@ -419,6 +419,45 @@ chx_status chx_check_grad(chx_scope *s, chx_grad_fn f, void *ctx, const chx_arra
 chx_status chx_check_grad_twice(chx_scope *s, chx_grad_fn f, void *ctx, const chx_array *const *xs, int n_x, int n_y,
                                 double eps, double atol, double rtol);
 
+/* ---- captures -----------------------------------------------------------------------------------------------------
+ * What a piece of program queues on a device, recorded once and then launched again by one call, at a small part of what its
+ * operators cost the host:
+ *
+ *   chx_capture *c = chx_capture_begin(s);
+ *   chx_array *y = model(s, x);                          // recorded; nothing runs, and y's content is undefined
+ *   chx_capture_end(s, c);
+ *   while (next(batch)) {
+ *     chx_write(s, x, batch, bytes);                     // in place: a launch reads x where it was
+ *     chx_capture_launch(s, c);
+ *     chx_read(s, y, out, out_bytes);
+ *   }
+ *   chx_capture_free(c);
+ *
+ * Captured is what the beginning thread does on the scope's device until the end, in any scope: kernels, copies on the device, and bytes
+ * of the host on their way to it, as they are now. What runs on the host alone is not: numbers that it computes (a learning rate, the
+ * count of an optimizer's steps) stay as they were. Backward and updates of parameters in place can be captured; a graph that was
+ * recorded inside serves inside alone. Run the piece once before: what is made at first use is then there.
+ *
+ * Memory. Every buffer that is read or written stays as long as the capture, so that each launch finds it; memory of arrays that are gone
+ * before the end (chx_scope_rewind) is used again within the capture. A launch counts as a write in place to all that it
+ * writes: two launches, and other work on the same arrays, are in order on any queues of the device.
+ *
+ * What cannot be captured is an error that says so, and gives the capture up: what waits for the device (chx_read, chx_item,
+ * chx_sync, chx_memory_trim, chx_to_dlpack), a random operator, one that the device's backend has no capturable kernel for, chx_capture_launch. The arrays
+ * made since the beginning are then undefined. */
+typedef struct chx_capture chx_capture;
+
+/* Records from here on. One at a time for a thread and device. NULL on error: CHX_EUNSUPPORTED the backend does not capture (native and ref do
+ * not, nor does opencl), CHX_EARG this thread is recording on the device already. */
+chx_capture *chx_capture_begin(chx_scope *s);
+/* Ends recording, by the same thread. If s is in error by then, the capture is given up. */
+chx_status chx_capture_end(chx_scope *s, chx_capture *c);
+/* Queues what was recorded, once; does not wait. From any thread, one at a time. What fails on the device comes out of a later wait. */
+chx_status chx_capture_launch(chx_scope *s, chx_capture *c);
+/* From any thread, with launches in flight, too. One that is being recorded is given up; by another thread, when that ends or begins
+ * another on the device. */
+void chx_capture_free(chx_capture *c);
+
 /* ---- files: .npy and .npz ----------------------------------------------------------------------------------------
  * What NumPy wrote is read (versions 1 to 3 of the format, C and Fortran order, either byte order, stored or deflated);
  * what is written, NumPy reads. Arrays are made on the scope's device. A file appears whole or not at all. */
