@@ -198,7 +198,10 @@ static inline int64_t gpu_count(const chx_tensor *t)
 /* The element at which a dense operand begins. */
 static inline int64_t gpu_offset(const chx_tensor *t) { return (int64_t)(t->byte_offset / (t->bits / 8 * t->lanes)); }
 
-#define GPU_KERNEL .size = sizeof(chx_kernel), .min_version = 1, .max_version = 1, .max_rank = CHX_MAX_RANK
+/* All of them can be captured: what a launch is given is by value, or memory that the core keeps; `more` are further CHX_K_*. */
+#define GPU_KERNEL_THAT(more) \
+  .size = sizeof(chx_kernel), .min_version = 1, .max_version = 1, .max_rank = CHX_MAX_RANK, .flags = CHX_K_CAPTURABLE | (more)
+#define GPU_KERNEL GPU_KERNEL_THAT(0)
 /* A family of kernels is one table ended by an entry without op, a word here, and a family or more in gpu_families. */
 #define GPU_KERNEL_TABLES(F) F(reference) F(map) F(copy) F(gemm) F(reduce) F(argreduce) F(index) F(random) F(pool) F(sort) F(softmax) F(scan) F(layer_norm) F(batch_norm)
 /* Kernel number `index` of those that serve g; NULL ends them. In the reference mode these are the ones whose bits the mode fixes. */

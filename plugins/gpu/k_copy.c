@@ -175,4 +175,4 @@ static chx_status run(void *self, const chx_call *c)
 
 #define ANY (CHX_ANY_REAL | CHX_BIT(CHX_C64) | CHX_BIT(CHX_C128))
 const chx_kernel gpu_copy_kernels[] = {
-  {GPU_KERNEL, .op = "copy", .dtypes_in = ANY, .dtypes_out = ANY, .flags = CHX_K_SCALAR_OK, .run = run}, {0}};
+  {GPU_KERNEL_THAT(CHX_K_SCALAR_OK), .op = "copy", .dtypes_in = ANY, .dtypes_out = ANY, .run = run}, {0}};

@@ -243,7 +243,7 @@ static chx_status conv(void *self, const chx_call *c)
 static const int modes[] = {MATMUL, CONV, GRAD_INPUT, GRAD_WEIGHT};
 #define KERNEL(name, dtypes, which, runs, ranks)                                                                       \
   {.size = sizeof(chx_kernel), .min_version = 1, .max_version = 1, .max_rank = ranks, .op = name, .dtypes_in = dtypes,         \
-   .dtypes_out = dtypes, .attr_size = which == MATMUL ? 0 : sizeof(chx_conv_attr), .run = runs,             \
+   .dtypes_out = dtypes, .attr_size = which == MATMUL ? 0 : sizeof(chx_conv_attr), .flags = CHX_K_CAPTURABLE, .run = runs, \
    .self = (void *)(uintptr_t)&modes[which]}
 const chx_kernel gpu_gemm_kernels[] = {
   KERNEL("matmul", CHX_ANY_REAL, MATMUL, matmul, CHX_MAX_RANK),

@@ -50,6 +50,6 @@ static chx_status run(void *self, const chx_call *c)
 }
 
 const chx_kernel gpu_layer_norm_kernels[] = {
-  {GPU_KERNEL, .op = "layer_norm", .attr_size = sizeof(chx_layer_norm_attr), .dtypes_in = CHX_FLOATS,
-   .dtypes_out = CHX_FLOATS, .flags = CHX_K_CONTIGUOUS, .alias_ok = 1, .run = run},
+  {GPU_KERNEL_THAT(CHX_K_CONTIGUOUS), .op = "layer_norm", .attr_size = sizeof(chx_layer_norm_attr), .dtypes_in = CHX_FLOATS,
+   .dtypes_out = CHX_FLOATS, .alias_ok = 1, .run = run},
   {0}};

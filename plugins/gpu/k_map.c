@@ -241,6 +241,6 @@ static chx_status run(void *self, const chx_call *c)
 
 #define ALIAS_ALL 0x0101010101010101u /* element upon element, any operand */
 const chx_kernel gpu_map_kernels[] = {
-  {GPU_KERNEL, .op = "map", .attr_size = sizeof(chx_map_attr), .dtypes_in = CHX_ANY_REAL, .dtypes_out = CHX_ANY_REAL,
-   .flags = CHX_K_SCALAR_OK, .alias_ok = ALIAS_ALL, .run = run},
+  {GPU_KERNEL_THAT(CHX_K_SCALAR_OK), .op = "map", .attr_size = sizeof(chx_map_attr), .dtypes_in = CHX_ANY_REAL, .dtypes_out = CHX_ANY_REAL,
+   .alias_ok = ALIAS_ALL, .run = run},
   {0}};

@@ -92,7 +92,7 @@ static chx_status run(void *self, const chx_call *c)
 #define FLOATS (CHX_BIT(CHX_F32) | CHX_BIT(CHX_F64))
 #define KERNEL(name, kind, in, made)                                                                                 \
   {.size = sizeof(chx_kernel), .attr_size = sizeof(chx_pool_attr), .min_version = 1, .max_version = 1, .max_rank = 5, \
-   .op = name, .dtypes_in = in, .dtypes_out = made, .flags = CHX_K_CONTIGUOUS, .run = run,                           \
+   .op = name, .dtypes_in = in, .dtypes_out = made, .flags = CHX_K_CONTIGUOUS | CHX_K_CAPTURABLE, .run = run,        \
    .self = (void *)(uintptr_t)&kinds[kind]}
 const chx_kernel gpu_pool_kernels[] = {
   KERNEL("max_pool", MAX, CHX_ANY_REAL, CHX_ANY_REAL),

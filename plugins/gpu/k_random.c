@@ -126,8 +126,8 @@ static chx_status arange(void *self, const chx_call *c)
 
 #define WORDS (CHX_BIT(CHX_U32) | CHX_BIT(CHX_U64))
 const chx_kernel gpu_random_kernels[] = {
-  {GPU_KERNEL, .op = "random_bits", .attr_size = sizeof(chx_random_attr), .dtypes_in = WORDS, .dtypes_out = WORDS,
-   .flags = CHX_K_CONTIGUOUS, .run = random_bits},
-  {GPU_KERNEL, .op = "arange", .attr_size = sizeof(chx_arange_attr), .dtypes_in = CHX_ANY_REAL,
-   .dtypes_out = CHX_ANY_REAL, .flags = CHX_K_CONTIGUOUS, .run = arange},
+  {GPU_KERNEL_THAT(CHX_K_CONTIGUOUS), .op = "random_bits", .attr_size = sizeof(chx_random_attr), .dtypes_in = WORDS, .dtypes_out = WORDS,
+   .run = random_bits},
+  {GPU_KERNEL_THAT(CHX_K_CONTIGUOUS), .op = "arange", .attr_size = sizeof(chx_arange_attr), .dtypes_in = CHX_ANY_REAL,
+   .dtypes_out = CHX_ANY_REAL, .run = arange},
   {0}};
