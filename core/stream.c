@@ -212,7 +212,7 @@ void chxi_after(chxi_stream *q, chxi_buffer *b, bool wrote)
 bool chxi_buffer_settled(chx_scope *s, chxi_buffer *b)
 {
   if (!b->dev->queued) return true;
-  if (chxi_capture_excludes(s, b->dev, "giving memory to who knows nothing of queues")) return false;
+  if (chxi_capture_excludes(s, b->dev, "sharing memory through DLPack")) return false;
   return chxi_before_write(s, NULL, b) && chxi_buffer_good(s, b);
 }
 

@@ -18,6 +18,7 @@ static struct {
   const char *(*line)(int);
   void (*clear)(void);
   void (*watch)(fake_watcher *);
+  void (*later)(void *, void (*)(void *), const void *, uint64_t);
   fake_state *state;
 } gpu;
 static const chx_plugin *plugin;
@@ -41,6 +42,7 @@ static bool prepared(void)
   gpu.line = (const char *(*)(int))dlsym(lib, "fake_line");
   gpu.clear = (void (*)(void))dlsym(lib, "fake_clear");
   gpu.watch = (void (*)(fake_watcher *))dlsym(lib, "fake_watch");
+  gpu.later = (void (*)(void *, void (*)(void *), const void *, uint64_t))dlsym(lib, "fake_later");
   gpu.state = ((fake_state * (*)(void)) dlsym(lib, "fake"))();
   plugin = entry();
   return true;
@@ -432,6 +434,94 @@ static void launches(const chx_device_ops *ops, chx_dev *d)
   ops->queue_free(d, q);
 }
 
+/* ---- captures ---------------------------------------------------------------------------------------------------------- */
+
+/* What a stream that records must not meet is refused, or done beside it. */
+static void while_recording(const chx_device_ops *ops, chx_dev *d, chx_queue *q, chx_queue *p, chx_buffer *x)
+{
+  const chx_capture_ops *e = ops->extension(d, "chx.capture/1");
+  const uint64_t point = ops->queue_mark(d, q);
+  char byte = 0;
+  chx_buffer y = block(ops, d, q, 64), z = block(ops, d, NULL, 64);
+  ok(y.handle && z.handle, "memory can be had meanwhile");
+  gpu.clear();
+  ops->release(d, q, &y);
+  ops->release(d, NULL, &z);
+  ok(!count("Free") && !count("Synchronize"), "but is given back later, not in the graph");
+  is_int(ops->copy(d, q, &byte, 0, x->handle, 0, 1, D2H), CHX_EUNSUPPORTED, "a copy to the host: %s", said);
+  ok(strstr(said, PLUGIN ":0: a copy to the host cannot be captured") != NULL, "says why");
+  is_int(ops->queue_wait(d, q, p, ops->queue_mark(d, p) + 1), CHX_EUNSUPPORTED, "a wait for another queue: %s", said);
+  is_int(e->begin(d, q), CHX_EARG, "a second capture: %s", said);
+  is_int((long long)ops->queue_mark(d, q), (long long)point, "the point is that of before");
+  is_int(ops->queue_sync(d, q, point, INT64_MAX), CHX_OK, "which may be waited for: %s", said);
+  is_int(ops->queue_sync(d, q, UINT64_MAX, 0), CHX_OK, "as may a later one");
+  is_int(ops->queue_wait(d, p, q, UINT64_MAX), CHX_OK, "by another queue, too: %s", said);
+}
+
+static void captures(const chx_device_ops *ops, chx_dev *d)
+{
+  const chx_capture_ops *e = ops->extension(d, "chx.capture/1");
+  chx_queue *q, *p;
+  void *graph = NULL, *none = NULL;
+  int v = 5, w = 6, got = 0;
+  if (!ok(e && CHX_HAS(e, chx_capture_ops, drop), "graphs are an extension")) return;
+  ops->queue_new(d, NULL, &q);
+  ops->queue_new(d, NULL, &p);
+  chx_buffer x = block(ops, d, q, 65536), y = block(ops, d, q, 65536), z = block(ops, d, q, 65536);
+  ops->copy(d, q, x.handle, 0, &v, 0, sizeof v, H2D);
+  is_int(e->begin(d, q), CHX_OK, "a capture begins with work in flight: %s", said);
+  is_int(ops->copy(d, q, y.handle, 0, x.handle, 0, sizeof v, D2D), CHX_OK, "a copy on the device");
+  is_int(ops->copy(d, q, y.handle, 4, &w, 0, sizeof w, H2D), CHX_OK, "and to it");
+  is_int(run_copy(ops, d, q, &x, &z), CHX_OK, "a kernel: %s", said);
+  w = 0; /* the bytes are ours again */
+  while_recording(ops, d, q, p, &x);
+  gpu.clear();
+  is_int(e->end(d, q, &graph), CHX_OK, "it ends: %s", said);
+  ok(graph && count("Free") == 2, "and what was released goes back");
+  for (int i = 0; i < 2; i++) {
+    v = 7 + i;
+    ops->copy(d, q, x.handle, 0, &v, 0, sizeof v, H2D);
+    chx_queue *on = i ? p : q;
+    if (i) ops->queue_wait(d, p, q, ops->queue_mark(d, q));
+    gpu.clear();
+    is_int(e->launch(d, on, graph), CHX_OK, "launch %d: %s", i, said);
+    ok(count("GraphLaunch") == 1 && !count("Replayed"), "is one call, which does nothing yet");
+    ops->copy(d, on, &got, 0, y.handle, 0, sizeof got, D2H);
+    is_int(got, v, "what is there then is copied");
+    ops->copy(d, on, &got, 0, y.handle, 4, sizeof got, D2H);
+    is_int(got, 6, "what was uploaded is as it was");
+    ok(count("Replayed copy") == 1, "the kernel was launched");
+  }
+  ops->copy(d, q, x.handle, 0, &v, 0, sizeof v, H2D);
+  e->launch(d, q, graph);
+  e->drop(d, graph);
+  v = 0;
+  ops->copy(d, q, &v, 0, y.handle, 4, sizeof v, D2H);
+  is_int(v, 6, "a launch in flight is done when its graph goes");
+
+  e->begin(d, q);
+  ops->copy(d, q, y.handle, 0, &v, 0, sizeof v, H2D);
+  is_int(e->end(d, q, NULL), CHX_OK, "one that is forgotten");
+  is_int(e->end(d, q, &none), CHX_EARG, "is over: %s", said);
+  static const char *const calls[] = {"CaptureBegin", "CaptureEnd", "GraphInstantiate", "GraphLaunch"};
+  for (int i = 0; i < 4; i++) {
+    gpu.state->fail = 1;
+    gpu.state->fail_at = calls[i];
+    graph = NULL;
+    chx_status st = e->begin(d, q);
+    if (!st) st = e->end(d, q, &graph);
+    if (!st) st = e->launch(d, q, graph);
+    is_int(st, CHX_EFAILED, "%s fails: %s", calls[i], said);
+    e->drop(d, graph);
+  }
+  e->begin(d, q);
+  ops->queue_free(d, q); /* which forgets it */
+  ops->release(d, p, &x);
+  ops->release(d, p, &y);
+  ops->release(d, p, &z);
+  ops->queue_free(d, p);
+}
+
 /* In a child: opens the plugin, runs the copy once. */
 static chx_status copy_once(void)
 {
@@ -499,9 +589,9 @@ static void nothing_left(const char *when)
 {
   const fake_state *s = gpu.state;
   ok(!s->blocks && !s->pinned && !s->streams && !s->events && !s->modules && !s->handles && !s->descriptors &&
-     !s->contexts,
-     "%s nothing is left: %d blocks, %d pinned, %d streams, %d events, %d modules, %d handles, %d descriptors, %d contexts", when,
-     s->blocks, s->pinned, s->streams, s->events, s->modules, s->handles, s->descriptors, s->contexts);
+     !s->contexts && !s->graphs,
+     "%s nothing is left: %d blocks, %d pinned, %d streams, %d events, %d modules, %d handles, %d descriptors, %d contexts, %d graphs",
+     when, s->blocks, s->pinned, s->streams, s->events, s->modules, s->handles, s->descriptors, s->contexts, s->graphs);
 }
 
 static void by_the_abi(void)
@@ -523,6 +613,7 @@ static void by_the_abi(void)
   imports(ops, d, e);
   peers(ops, d, e);
   launches(ops, d);
+  captures(ops, d);
   plugin->device_close(d);
   plugin->close(NULL);
   nothing_left("after close");
@@ -531,6 +622,7 @@ static void by_the_abi(void)
   d = device(0);
   ops->queue_new(d, NULL, &q);
   memory(ops, d, q, "MemAlloc");
+  captures(ops, d);
   ops->queue_free(d, q);
   plugin->close(NULL);
   gpu.state->pools = 1;
@@ -613,6 +705,75 @@ static void tensors(chx_scope *s, const char *dev)
   other->deleter(other);
   chx_scope_end(any);
   ok(!count("Free"), "and nothing of it is freed but by its owner");
+}
+
+/* The same found in a replay: its words are the graph's, and still the queue's error. */
+typedef struct finding { void *at; int64_t index; } finding;
+static void find(void *of)
+{
+  const finding *f = of;
+  const struct { uint32_t state, op; int32_t axis, pad; int64_t index, length; } found = {1, 0, 0, 0, f->index, 4};
+  if (bad_index) memcpy(f->at, &found, sizeof found);
+}
+
+static void watch_captured(const char *kernel, unsigned groups, unsigned threads, void **p)
+{
+  finding f = {.index = 9};
+  (void)groups, (void)threads;
+  if (strcmp(kernel, "take")) return;
+  memcpy(&f.at, p[3], sizeof f.at);
+  gpu.later(gpu.state->stream, find, &f, sizeof f);
+}
+
+static void late_index_captured(chx_scope *s, const char *dev)
+{
+  int64_t shape[1] = {4};
+  chx_array *x = numbers(s, dev, CHX_F32, 1, shape, 1), *i = chx_from(s, CHX_I64, 2, (double[]){1, 2});
+  gpu.watch(watch_captured);
+  bad_index = 0;
+  chx_capture *c = chx_capture_begin(s);
+  chx_take(s, x, i, 0);
+  is_int(chx_capture_end(s, c), CHX_OK, "take is captured: %s", chx_scope_message(s));
+  ok(!chx_capture_launch(s, c) && !chx_sync(s), "and launched: %s", chx_scope_message(s));
+  bad_index = 9;
+  ok(!chx_capture_launch(s, c) && chx_sync(s) == CHX_EARG, "a bad index in a launch is a late error: %s", chx_scope_message(s));
+  chx_scope_clear(s);
+  bad_index = 0;
+  ok(!chx_capture_launch(s, c) && !chx_sync(s), "and the next launch, on a new queue, has none: %s", chx_scope_message(s));
+  gpu.watch(NULL);
+  chx_capture_free(c);
+}
+
+/* Two layers, forward and backward, and what a capture refuses. */
+static void captured_chain(chx_scope *s, const char *dev)
+{
+  int64_t shape[2] = {8, 8};
+  chx_array *x = numbers(s, dev, CHX_F32, 2, shape, 1), *w = numbers(s, dev, CHX_F32, 2, shape, 5), *y, *loss;
+  chx_require_grad(s, w);
+  chx_sync(s);
+  chx_capture *c = chx_capture_begin(s);
+  gpu.clear();
+  y = chx_relu(s, chx_linear(s, x, w, NULL));
+  loss = chx_sum(s, chx_linear(s, y, w, NULL), 0, NULL, 0);
+  chx_backward(s, loss);
+  is_int(chx_capture_end(s, c), CHX_OK, "a chain and its gradient are captured: %s", chx_scope_message(s));
+  const int launched = count("Launch "), spoilt = count("CaptureEnd 901");
+  ok(launched > 3 && !spoilt, "%d launches", launched);
+  gpu.clear();
+  ok(!chx_capture_launch(s, c) && !chx_sync(s) && count("GraphLaunch") == 1, "one call: %s", chx_scope_message(s));
+  ok(count("Replayed") == launched && !count("Launch map"), "does all of them: %d", count("Replayed"));
+  chx_capture *d = chx_capture_begin(s);
+  chx_item(s, chx_sum(s, x, 0, NULL, 0));
+  ok(strstr(chx_scope_message(s), "reading back to the host cannot be captured") != NULL, "%s", chx_scope_message(s));
+  chx_scope_clear(s);
+  chx_capture_free(d);
+  d = chx_capture_begin(s);
+  ok(!chx_to_dlpack(s, x) && strstr(chx_scope_message(s), "cannot be captured"), "nor shared memory: %s", chx_scope_message(s));
+  chx_scope_clear(s);
+  chx_capture_free(d);
+  ok(!chx_capture_launch(s, c) && !chx_sync(s), "the other capture is as good as before: %s", chx_scope_message(s));
+  chx_set_grad(s, w, NULL);
+  chx_capture_free(c);
 }
 
 static void reference_mode(void)

@@ -60,6 +60,13 @@ typedef const char **strings;
 #define f_DriverGetVersion hipDriverGetVersion
 #define f_Init hipInit
 #define f_SetCurrent hipSetDevice
+#define f_CaptureBegin hipStreamBeginCapture
+#define f_CaptureEnd hipStreamEndCapture
+#define f_GraphInstantiate hipGraphInstantiateWithFlags
+#define f_GraphLaunch hipGraphLaunch
+#define f_GraphExecDestroy hipGraphExecDestroy
+#define f_GraphDestroy hipGraphDestroy
+typedef hipStreamCaptureMode capture_mode;
 #define r_(name) hiprtc##name
 #else
 #define E_OUT_OF_MEMORY CUDA_ERROR_OUT_OF_MEMORY
@@ -110,6 +117,13 @@ typedef const char *const *strings;
 #define f_DriverGetVersion cuDriverGetVersion
 #define f_Init cuInit
 #define f_SetCurrent cuCtxSetCurrent
+#define f_CaptureBegin cuStreamBeginCapture
+#define f_CaptureEnd cuStreamEndCapture
+#define f_GraphInstantiate cuGraphInstantiateWithFlags
+#define f_GraphLaunch cuGraphLaunch
+#define f_GraphExecDestroy cuGraphExecDestroy
+#define f_GraphDestroy cuGraphDestroy
+typedef CUstreamCaptureMode capture_mode;
 #define r_(name) nvrtc##name
 #endif
 
@@ -166,17 +180,23 @@ int fake_code(const char *call)
 
 /* ---- streams and events ------------------------------------------------------------------------------------------ */
 
+enum { E_CAPTURES = 900, E_SPOILT = 901, E_NO_CAPTURE = 903, E_ISOLATION = 905, E_CAPTURED_EVENT = 907 };
+
 typedef struct work {
   struct work *next;
   void (*fn)(void *);
+  uint64_t bytes;
   unsigned char arg[];
 } work;
 typedef struct stream {
   struct stream *next;
   work *first, **last;
   uint64_t queued, done;
+  struct graph *captures; /* what is put in goes there */
+  bool spoilt;
 } stream;
-typedef struct event { stream *on; uint64_t at; } event;
+typedef struct graph { work *first, **last; } graph;
+typedef struct event { stream *on; uint64_t at; bool captured; } event;
 static stream *streams;
 
 static void step(stream *s)
@@ -200,13 +220,95 @@ void fake_later(void *of, void (*fn)(void *), const void *arg, uint64_t bytes)
   work *w = malloc(sizeof *w + bytes);
   w->next = NULL;
   w->fn = fn;
+  w->bytes = bytes;
   memcpy(w->arg, arg, bytes);
   pthread_mutex_lock(&lock);
-  *s->last = w;
-  s->last = &w->next;
-  s->queued++;
+  work ***last = s->captures ? &s->captures->last : &s->last;
+  **last = w;
+  *last = &w->next;
+  if (!s->captures) s->queued++;
   pthread_mutex_unlock(&lock);
 }
+
+/* A call that a stream which captures does not allow. */
+static drv_result spoil(stream *s, int code)
+{
+  s->spoilt = true;
+  return (drv_result)code;
+}
+#define NOT_CAPTURING(of) \
+  do { \
+    stream *s_ = (stream *)(void *)(of); \
+    if (s_->captures) return spoil(s_, E_CAPTURES); \
+  } while (0)
+
+static graph *graph_new(const graph *of)
+{
+  graph *g = calloc(1, sizeof *g);
+  g->last = &g->first;
+  for (const work *w = of ? of->first : NULL; w; w = w->next) {
+    *g->last = memcpy(malloc(sizeof *w + w->bytes), w, sizeof *w + w->bytes);
+    g->last = &(*g->last)->next;
+  }
+  state.graphs++;
+  return g;
+}
+
+static drv_result graph_free(graph *g)
+{
+  for (work *w = g->first, *next; w; w = next) {
+    next = w->next;
+    free(w);
+  }
+  free(g);
+  state.graphs--;
+  return DRV_SUCCESS;
+}
+
+drv_result f_CaptureBegin(drv_stream of, capture_mode mode)
+{
+  MAY_FAIL("CaptureBegin");
+  NOT_CAPTURING(of);
+  stream *s = (stream *)(void *)of;
+  s->captures = graph_new(NULL);
+  s->spoilt = mode != DRV_CAPTURE_MODE;
+  fake_say("CaptureBegin");
+  return DRV_SUCCESS;
+}
+
+drv_result f_CaptureEnd(drv_stream of, drv_graph *out)
+{
+  stream *s = (stream *)(void *)of;
+  graph *g = s->captures;
+  *out = NULL;
+  if (!g) return (drv_result)E_NO_CAPTURE;
+  s->captures = NULL;
+  const int code = s->spoilt ? E_SPOILT : fake_code("CaptureEnd");
+  fake_say("CaptureEnd %d", code);
+  if (code) return graph_free(g), (drv_result)code;
+  *out = (drv_graph)(void *)g;
+  return DRV_SUCCESS;
+}
+
+drv_result f_GraphInstantiate(drv_graph_exec *out, drv_graph g, unsigned long long flags)
+{
+  (void)flags;
+  MAY_FAIL("GraphInstantiate");
+  *out = (drv_graph_exec)(void *)graph_new((graph *)(void *)g);
+  return DRV_SUCCESS;
+}
+
+drv_result f_GraphLaunch(drv_graph_exec g, drv_stream s)
+{
+  MAY_FAIL("GraphLaunch");
+  NOT_CAPTURING(s);
+  fake_say("GraphLaunch");
+  for (const work *w = ((graph *)(void *)g)->first; w; w = w->next) fake_later((void *)s, w->fn, w->arg, w->bytes);
+  return DRV_SUCCESS;
+}
+
+drv_result f_GraphExecDestroy(drv_graph_exec g) { return graph_free((graph *)(void *)g); }
+drv_result f_GraphDestroy(drv_graph g) { return graph_free((graph *)(void *)g); }
 
 drv_result f_StreamCreate(drv_stream *out, unsigned flags)
 {
@@ -226,6 +328,7 @@ drv_result f_StreamCreate(drv_stream *out, unsigned flags)
 drv_result f_StreamSynchronize(drv_stream of)
 {
   MAY_FAIL("StreamSynchronize");
+  NOT_CAPTURING(of);
   stream *s = (stream *)(void *)of;
   pthread_mutex_lock(&lock);
   run_to(s, UINT64_MAX);
@@ -250,11 +353,14 @@ drv_result f_StreamDestroy(drv_stream of)
 
 drv_result f_Synchronize(void)
 {
+  drv_result code = DRV_SUCCESS;
   pthread_mutex_lock(&lock);
-  for (stream *s = streams; s; s = s->next) run_to(s, UINT64_MAX);
+  for (stream *s = streams; s; s = s->next)
+    if (s->captures) code = spoil(s, E_CAPTURES);
+  for (stream *s = streams; s && !code; s = s->next) run_to(s, UINT64_MAX);
   pthread_mutex_unlock(&lock);
   fake_say("Synchronize");
-  return DRV_SUCCESS;
+  return code;
 }
 
 drv_result f_EventCreate(drv_event *out, unsigned flags)
@@ -278,6 +384,7 @@ drv_result f_EventRecord(drv_event of, drv_stream on)
   event *e = (event *)(void *)of;
   e->on = (stream *)(void *)on;
   e->at = e->on->queued;
+  e->captured = e->on->captures != NULL;
   fake_say("EventRecord");
   return DRV_SUCCESS;
 }
@@ -286,6 +393,7 @@ drv_result f_EventQuery(drv_event of)
 {
   const event *e = (event *)(void *)of;
   MAY_FAIL("EventQuery");
+  if (e->captured) return spoil(e->on, E_CAPTURED_EVENT);
   pthread_mutex_lock(&lock);
   const bool ready = !e->on || e->on->done >= e->at;
   if (!ready) step(e->on); /* time passes */
@@ -297,6 +405,7 @@ drv_result f_EventSynchronize(drv_event of)
 {
   const event *e = (event *)(void *)of;
   MAY_FAIL("EventSynchronize");
+  if (e->captured) return spoil(e->on, E_CAPTURED_EVENT);
   pthread_mutex_lock(&lock);
   run_to(e->on, e->at);
   pthread_mutex_unlock(&lock);
@@ -307,7 +416,9 @@ static void wait_for(void *of) { run_to(((event *)of)->on, ((event *)of)->at); }
 
 drv_result f_StreamWaitEvent(drv_stream s, drv_event of, unsigned flags)
 {
+  const event *e = (event *)(void *)of;
   (void)flags;
+  if (((stream *)(void *)s)->captures || e->captured) return spoil(e->captured ? e->on : (stream *)(void *)s, E_ISOLATION);
   fake_later((void *)s, wait_for, (void *)of, sizeof(event)); /* as it was recorded when this was called */
   fake_say("StreamWaitEvent");
   return DRV_SUCCESS;
@@ -375,7 +486,7 @@ drv_result f_PoolAlloc(void **p, size_t n, drv_stream s)
 drv_result f_PoolAlloc(drv_ptr *p, size_t n, drv_stream s)
 #endif
 {
-  (void)s;
+  NOT_CAPTURING(s);
   fake_say("PoolAlloc device %d bytes %zu", current, n);
   MAY_FAIL("PoolAlloc");
   return take(p, n);
@@ -409,6 +520,7 @@ drv_result f_MemFree(drv_ptr p)
 drv_result f_PoolFree(drv_ptr p, drv_stream s)
 {
   void *block = PTR(p);
+  NOT_CAPTURING(s);
   fake_say("PoolFree");
   fake_later((void *)s, give, &block, sizeof block);
   return DRV_SUCCESS;
@@ -529,6 +641,7 @@ drv_result cuMemcpyHtoDAsync(drv_ptr to, const void *from, size_t n, drv_stream 
 #endif
 {
   MAY_FAIL("CopyIn");
+  if (!is_pinned(from)) NOT_CAPTURING(s);
   fake_say("CopyIn %zu", n);
   fake_later((void *)s, do_move, &(move){PTR(to), from, n}, sizeof(move));
   return DRV_SUCCESS;
@@ -537,6 +650,7 @@ drv_result cuMemcpyHtoDAsync(drv_ptr to, const void *from, size_t n, drv_stream 
 drv_result f_CopyOut(void *to, drv_ptr from, size_t n, drv_stream s)
 {
   MAY_FAIL("CopyOut");
+  NOT_CAPTURING(s);
   fake_say("CopyOut %zu", n);
   fake_later((void *)s, do_move, &(move){to, PTR(from), n}, sizeof(move));
   return is_pinned(to) ? DRV_SUCCESS : f_StreamSynchronize(s); /* pageable memory is written when the call returns */
@@ -690,14 +804,18 @@ drv_result f_ModuleGetFunction(drv_function *f, drv_module m, const char *name)
   return DRV_SUCCESS;
 }
 
+static void replayed(void *f) { fake_say("Replayed %s", (const char *)*(void **)f); }
+
 drv_result f_Launch(drv_function f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                     unsigned local,
                     drv_stream s, void **parameters, void **extra)
 {
-  (void)s, (void)extra;
+  (void)extra;
   MAY_FAIL("Launch");
   fake_say("Launch %s grid %u %u %u block %u %u %u local %u device %d", (const char *)(void *)f, gx, gy, gz, bx, by,
            bz, local, current);
+  state.stream = (void *)s;
+  if (((stream *)(void *)s)->captures) fake_later((void *)s, replayed, &f, sizeof f);
   if (watcher) watcher((const char *)(void *)f, gx, bx, parameters);
   return DRV_SUCCESS;
 }

@@ -3,7 +3,8 @@
  *
  * "Device memory" is the host's. Streams are late: what is queued runs when somebody waits for it, so that a copy reads
  * its source late, as a device's would, and a missing wait shows. Kernels are recorded, not run; the products and
- * convolutions of the vendors' libraries are computed, from their descriptors, by plain loops.
+ * convolutions of the vendors' libraries are computed, from their descriptors, by plain loops. What a stream that captures must not
+ * meet is an error, and spoils the capture, as with a vendor's.
  *
  *   fakegpu.c   the driver and the compiler      fakelt.c   cuBLASLt      fakednn.c      cuDNN
  *   fakeconv.c  the loops of convolutions        fakeroc.c  rocBLAS       fakemiopen.c   MIOpen
@@ -32,6 +33,8 @@ typedef struct fake_state {
   const char *fail_at;
   int blocks;         /* allocated and not released */
   int pinned, streams, events, modules, handles, descriptors, contexts;
+  int graphs;         /* and what was made of them */
+  void *stream;       /* of the launch that a watcher sees */
   uint64_t free_bytes;
 } fake_state;
 FAKE_EXPORT fake_state *fake(void);
@@ -45,8 +48,8 @@ FAKE_EXPORT void fake_watch(fake_watcher *w);
 void fake_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The code that this call is to return: fake()->fail once if it is the one of fail_at. */
 int fake_code(const char *call);
-/* fn(copy of arg) runs when the stream comes to it. */
-void fake_later(void *stream, void (*fn)(void *), const void *arg, uint64_t bytes);
+/* fn(copy of arg) runs when the stream comes to it; if it captures, when its graph does. For watchers, too. */
+FAKE_EXPORT void fake_later(void *stream, void (*fn)(void *), const void *arg, uint64_t bytes);
 
 typedef struct fake_gemm { /* by columns: d = a b + beta d + bias */
   const void *a, *b, *bias;

@@ -262,6 +262,32 @@ static void two_devices(chx_scope *s)
   ok(same(y, numbers(s, "native:0", CHX_F32, SHAPE(4, 5), 1)), "and is the same");
 }
 
+static chx_array *layers(chx_scope *s, const chx_array *x, const char *dev)
+{
+  chx_array *w = numbers(s, dev, CHX_F32, SHAPE(4, 4), 3), *b = numbers(s, dev, CHX_F32, SHAPE(4), 7);
+  chx_array *k = numbers(s, dev, CHX_F32, SHAPE(2, 1, 3, 3), 2), *h = chx_linear(s, chx_linear(s, x, w, b), w, b);
+  return chx_conv(s, chx_reshape(s, h, 4, (int64_t[]){1, 1, 6, 4}), k, NULL, NULL);
+}
+
+/* Products and convolutions of the libraries, and uploads, which the stand-in computes in a replay, too. */
+static void captured_layers(chx_scope *s)
+{
+  chx_array *x = numbers(s, DEV, CHX_F32, SHAPE(6, 4), 1);
+  chx_capture *c = chx_capture_begin(s);
+  chx_array *y = layers(s, x, DEV);
+  is_int(chx_capture_end(s, c), CHX_OK, "layers are captured: %s", chx_scope_message(s));
+  for (int i = 0; i < 3; i++) {
+    chx_array *now = numbers(s, "native:0", CHX_F32, SHAPE(6, 4), 11 + i);
+    float v[24];
+    chx_read(s, now, v, sizeof v);
+    chx_scope_set_device(s, DEV);
+    ok(!chx_write(s, x, v, sizeof v) && !chx_capture_launch(s, c), "launch %d: %s", i, chx_scope_message(s));
+    ok(same(y, layers(s, now, "native:0")), "gives what native does: %s", chx_scope_message(s));
+  }
+  chx_scope_set_device(s, DEV);
+  chx_capture_free(c);
+}
+
 int main(void)
 {
   alarm(300); /* a deadlock is a failure, not a hang */
@@ -284,6 +310,9 @@ int main(void)
   two_devices(s);
   late_index(s, DEV);
   tensors(s, DEV);
+  late_index_captured(s, DEV);
+  captured_chain(s, DEV);
+  captured_layers(s);
   chx_scope_end(s);
   return done_testing();
 }

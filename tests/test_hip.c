@@ -307,6 +307,8 @@ int main(void)
   left(s);
   late_index(s, DEV);
   tensors(s, DEV);
+  late_index_captured(s, DEV);
+  captured_chain(s, DEV);
   chx_scope_end(s);
   return done_testing();
 }

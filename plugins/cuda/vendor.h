@@ -25,6 +25,8 @@ typedef CUstream drv_stream;
 typedef CUevent drv_event;
 typedef CUmodule drv_module;
 typedef CUfunction drv_function;
+typedef CUgraph drv_graph;
+typedef CUgraphExec drv_graph_exec;
 typedef CUjit_option drv_jit_option;
 typedef nvrtcResult rtc_result;
 typedef nvrtcProgram rtc_program;
@@ -47,6 +49,10 @@ typedef nvrtcProgram rtc_program;
 #define DRV_POOL_FUNCTIONS(F) \
   F(PoolAlloc, cuMemAllocAsync) F(PoolFree, cuMemFreeAsync) F(DefaultPool, cuDeviceGetDefaultMemPool) \
   F(PoolSetAccess, cuMemPoolSetAccess)
+#define DRV_CAPTURE_FUNCTIONS(F) \
+  F(CaptureBegin, cuStreamBeginCapture) F(CaptureEnd, cuStreamEndCapture) \
+  F(GraphInstantiate, cuGraphInstantiateWithFlags) F(GraphLaunch, cuGraphLaunch) F(GraphExecDestroy, cuGraphExecDestroy) \
+  F(GraphDestroy, cuGraphDestroy)
 #define RTC_FUNCTIONS(F) \
   F(Create, nvrtcCreateProgram) F(Compile, nvrtcCompileProgram) F(Destroy, nvrtcDestroyProgram) \
   F(LogSize, nvrtcGetProgramLogSize) F(Log, nvrtcGetProgramLog) F(ErrorString, nvrtcGetErrorString) \
@@ -66,6 +72,7 @@ typedef nvrtcProgram rtc_program;
 #define DRV_POINTER_TYPE CU_POINTER_ATTRIBUTE_MEMORY_TYPE
 #define DRV_POINTER_MANAGED CU_POINTER_ATTRIBUTE_IS_MANAGED
 #define DRV_TYPE_HOST CU_MEMORYTYPE_HOST
+#define DRV_CAPTURE_MODE CU_STREAM_CAPTURE_MODE_RELAXED
 #define DRV_JIT_LOG CU_JIT_ERROR_LOG_BUFFER
 #define DRV_JIT_LOG_BYTES CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES
 #define DRV_OUT_OF_MEMORY(c) ((c) == CUDA_ERROR_OUT_OF_MEMORY)

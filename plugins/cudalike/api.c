@@ -78,6 +78,12 @@ static bool bind_pools(void *handle, char *why, size_t size)
   return true;
 }
 
+static bool bind_captures(void *handle, char *why, size_t size)
+{
+  DRV_CAPTURE_FUNCTIONS(BIND_DRV)
+  return true;
+}
+
 static bool bind_rtc(void *handle, char *why, size_t size)
 {
 #define BIND_RTC(member, function) BIND(rtc, member, function)
@@ -92,6 +98,7 @@ bool drv_api_open(char *why, size_t size)
   char none[128];
   if (!drv_library_open(&library, bind_driver)) return snprintf(why, size, "%s", library.why_not), false;
   drv.has_pools = bind_pools(library.handle, none, sizeof none);
+  drv.has_captures = bind_captures(library.handle, none, sizeof none);
   return true;
 }
 

@@ -6,6 +6,7 @@
  *   plugin.c   the descriptor and the devices                                   driver.c   programs and launches
  *   memory.c   blocks, copies, peers                                            product.c  matmul as a BLAS sees it
  *   import.c   memory of others                                                 conv.c     convolutions as cuDNN and MIOpen see them
+ *   capture.c  graphs
  *
  * All that differs is in vendor.h, which each of the two folders has: names of functions, types and codes, some inline
  * functions, and in the folder's own kernels, which use the vendor's libraries. No library of a vendor is linked to.
@@ -26,7 +27,10 @@
 #define DRV_NAME(function) DRV_NAME_(function)
 #define DRV_MEMBER(member, function) __typeof__(function) *member;
 
-extern struct drv_api { DRV_FUNCTIONS(DRV_MEMBER) DRV_POOL_FUNCTIONS(DRV_MEMBER) bool has_pools; } drv;
+extern struct drv_api {
+  DRV_FUNCTIONS(DRV_MEMBER) DRV_POOL_FUNCTIONS(DRV_MEMBER) DRV_CAPTURE_FUNCTIONS(DRV_MEMBER)
+  bool has_pools, has_captures;
+} drv;
 extern struct rtc_api { RTC_FUNCTIONS(DRV_MEMBER) } rtc;
 
 struct chx_dev {
@@ -37,6 +41,9 @@ struct chx_dev {
   bool opened, pools;
   drv_stream pool_stream; /* where memory is taken from the pool */
   uint64_t memory;
+  pthread_mutex_t recording; /* of the next two */
+  int n_recording;        /* queues */
+  struct drv_later *later; /* released meanwhile */
   pthread_mutex_t lock;   /* of what is made at first use */
   void *blas;             /* the vendor's, made at first use; drv_blas_close */
   atomic_bool no_blas, no_dnn; /* the library is there, but does not work with this device */
@@ -115,6 +122,7 @@ struct chx_queue {
   char *pinned;               /* DRV_SLOTS pieces, through which bytes of the host go, and one for words */
   drv_mark slot[DRV_SLOTS];
   uint32_t next_slot;
+  struct drv_capture *capture; /* what is put in is recorded, and not done; NULL: it is done */
   void *handle[2];            /* of vendors' libraries that want one a stream; drv_queue_handles_close */
 };
 chx_status drv_queue_new(chx_dev *, void *adopt, chx_queue **out);
@@ -128,6 +136,21 @@ chx_status drv_queue_report(gpu_device *, chx_queue *, void **handle); /* gpu_dr
 chx_status drv_queued(chx_dev *, chx_queue *, drv_result code, const char *call);
 /* Puts m's event behind all that is queued. */
 chx_status drv_record(chx_dev *, chx_queue *, drv_mark *m);
+
+/* What is put in from here on may be recorded: an event is behind all that was put in before. */
+chx_status drv_queue_settle(chx_dev *, chx_queue *);
+
+/* ---- capture.c --------------------------------------------------------------------------------------------------- */
+
+extern const chx_capture_ops drv_capture_ops;
+/* CHX_OK, or while q records the error of what cannot be. */
+chx_status drv_not_recording(const chx_dev *, const chx_queue *, const char *what);
+/* n bytes of the host, kept as long as what q records. */
+chx_status drv_capture_bytes(chx_dev *, chx_queue *, const void *src, size_t n, char **at);
+chx_status drv_capture_words(chx_dev *, chx_queue *, void **handle); /* drv_queue_report's while q records */
+void drv_capture_forget(chx_dev *, chx_queue *);                  /* q records no more */
+/* A block goes back, behind what is queued; q NULL: on any queue. */
+void drv_give_back(chx_dev *, chx_queue *, drv_ptr);
 
 /* ---- driver.c ---------------------------------------------------------------------------------------------------- */
 

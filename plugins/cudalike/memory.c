@@ -46,10 +46,7 @@ void drv_release(chx_dev *dev, chx_queue *q, chx_buffer *b)
 {
   if (b->flags & CHX_B_IMPORTED) return drv_end_import(dev, q, b);
   if (!b->handle || drv_enter(dev)) return;
-  const drv_ptr p = drv_at(b->handle, 0);
-  if (!dev->pools || !q) drv.Synchronize();
-  if (dev->pools) drv.PoolFree(p, q ? q->stream : dev->pool_stream);
-  else drv.MemFree(p);
+  drv_give_back(dev, q, drv_at(b->handle, 0));
   b->handle = NULL;
 }
 
@@ -78,6 +75,11 @@ static chx_status piece(chx_dev *dev, chx_queue *q, drv_mark **slot, char **at)
 
 static chx_status copy_in(chx_dev *dev, chx_queue *q, drv_ptr dst, const char *src, uint64_t bytes)
 {
+  if (q->capture) {
+    char *kept = NULL;
+    const chx_status st = drv_capture_bytes(dev, q, src, (size_t)bytes, &kept);
+    return st ? st : drv_queued(dev, q, drv.CopyIn(dst, kept, (size_t)bytes, q->stream), "copying to the device");
+  }
   while (bytes) {
     const size_t n = bytes < DRV_SLOT_BYTES ? (size_t)bytes : DRV_SLOT_BYTES;
     drv_mark *slot = NULL;
@@ -108,7 +110,8 @@ chx_status drv_copy(chx_dev *dev, chx_queue *q, void *dst, uint64_t dst_off, con
   enum { HOST_TO_DEVICE, DEVICE_TO_HOST, DEVICE_TO_DEVICE };
   if (!q) return no_queue(dev, "copy");
   if (!bytes) return CHX_OK;
-  const chx_status st = drv_enter(dev);
+  chx_status st = drv_enter(dev);
+  if (!st && dir == DEVICE_TO_HOST) st = drv_not_recording(dev, q, "a copy to the host");
   if (st) return st;
   switch (dir) {
   case HOST_TO_DEVICE: return copy_in(dev, q, drv_at(dst, dst_off), (const char *)src + src_off, bytes);
@@ -146,8 +149,8 @@ static chx_status copy_from_peer(chx_dev *to, chx_queue *q, void *dst, uint64_t 
 {
   if (!q) return no_queue(to, "copy from another device");
   if (!bytes) return CHX_OK;
-  const chx_status st = drv_enter(to);
-  if (st) return st;
+  chx_status st = drv_enter(to);
+  if (st || (st = drv_not_recording(to, q, "a copy from another device"))) return st;
   return drv_queued(to, q, drv.CopyPeer(drv_at(dst, dst_off), to->context, drv_at(src, src_off), from->context,
                                         (size_t)bytes,
                                         q->stream), "copying from another device");
@@ -157,5 +160,6 @@ const void *drv_extension(chx_dev *dev, const char *name)
 {
   static const chx_peer_ops peer = {.size = sizeof peer, .can = can, .copy = copy_from_peer};
   (void)dev;
+  if (name && !strcmp(name, "chx.capture/1")) return drv.has_captures ? &drv_capture_ops : NULL;
   return name && !strcmp(name, "chx.peer/1") ? &peer : NULL;
 }

@@ -130,6 +130,7 @@ static chx_status device_open(void *state, uint32_t i, chx_dev **out)
     if (!gpu_table_open(&d->gpu))
       return drv_host->fail(drv_host->ctx, CHX_ENOMEM, DRV_PLUGIN ": out of memory for the table of kernels");
     pthread_mutex_init(&d->lock, NULL);
+    pthread_mutex_init(&d->recording, NULL);
     d->opened = true;
   }
   *out = d;
@@ -146,6 +147,7 @@ static void device_close(chx_dev *dev)
   }
   DRV_CONTEXT_CLOSE(drv, dev->device);
   pthread_mutex_destroy(&dev->lock);
+  pthread_mutex_destroy(&dev->recording);
   dev->pool_stream = NULL;
   dev->opened = false;
 }

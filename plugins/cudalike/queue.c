@@ -21,7 +21,7 @@ chx_status drv_queued(chx_dev *dev, chx_queue *q, drv_result code, const char *c
     if (DRV_LOST(code) && !q->failed) q->failed = CHX_ELOST, q->failed_code = code;
     return drv_fail(dev, code, call);
   }
-  q->queued++;
+  if (!q->capture) q->queued++;
   return CHX_OK;
 }
 
@@ -47,6 +47,7 @@ void drv_queue_free(chx_dev *dev, chx_queue *q)
 {
   if (!q) return;
   if (!drv_enter(dev)) {
+    drv_capture_forget(dev, q);
     if (!q->adopted || q->pinned || q->words.handle) drv.StreamSynchronize(q->stream); /* a stranger's own work goes on */
     drv_queue_handles_close(q);
     drv_release(dev, q, &q->words);
@@ -84,6 +85,7 @@ chx_status drv_queue_report(gpu_device *g, chx_queue *q, void **handle)
   chx_dev *dev = (chx_dev *)(void *)g;
   const gpu_report zero = {0};
   chx_status st = CHX_OK;
+  if (q->capture) return drv_capture_words(dev, q, handle);
   if (!q->words.handle) {
     q->words.size = sizeof q->words;
     st = drv_alloc(dev, q, sizeof zero, CHX_B_DEVICE, &q->words);
@@ -143,13 +145,28 @@ static chx_status covering(chx_dev *dev, chx_queue *q, uint64_t point, drv_mark 
   return best ? CHX_OK : drv_record(dev, q, *out);
 }
 
+chx_status drv_queue_settle(chx_dev *dev, chx_queue *q)
+{
+  drv_mark *m;
+  if (q->failed) return failed(dev, q);
+  const chx_status st = fetch(dev, q);
+  return st || q->queued <= q->done ? st : covering(dev, q, q->queued, &m);
+}
+
+/* A queue that records has no point beyond those of before. */
+static uint64_t reachable(const chx_queue *q, uint64_t point)
+{
+  return q->capture && point > q->queued ? q->queued : point;
+}
+
 chx_status drv_queue_wait(chx_dev *dev, chx_queue *waiter, chx_queue *on, uint64_t point)
 {
   drv_mark *m;
-  if (waiter == on || point <= on->done) return CHX_OK;
+  if (waiter == on || (point = reachable(on, point)) <= on->done) return CHX_OK;
   if (on->failed) return failed(dev, on);
   chx_status st = drv_enter(dev);
-  if (st || (st = covering(dev, on, point, &m))) return st;
+  if (st || (st = drv_not_recording(dev, waiter, "a wait for another queue"))) return st;
+  if ((st = covering(dev, on, point, &m))) return st;
   return drv_queued(dev, waiter, drv.StreamWaitEvent(waiter->stream, m->event, 0), "waiting for another stream");
 }
 
@@ -157,11 +174,11 @@ chx_status drv_queue_sync(chx_dev *dev, chx_queue *q, uint64_t point, int64_t ti
 {
   drv_mark *m;
   if (q->failed) return failed(dev, q);
-  if (point <= q->done) return CHX_OK;
+  if ((point = reachable(q, point)) <= q->done) return CHX_OK;
   chx_status st = drv_enter(dev);
   if (st || (st = fetch(dev, q))) return st;
   if (q->fetched && q->fetch_at > point) point = q->fetch_at;
-  if (timeout_ns == INT64_MAX && point >= q->queued) {
+  if (timeout_ns == INT64_MAX && point >= q->queued && !q->capture) {
     const drv_result code = drv.StreamSynchronize(q->stream);
     if (code) return sticky(dev, q, code, "a queued command");
     return finished(dev, q, q->queued);

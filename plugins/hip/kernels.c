@@ -74,6 +74,7 @@ static bool product_of(const void *self, const chx_call *c, drv_product *p)
 static chx_status accepts(void *self, const chx_call *c)
 {
   drv_product p;
+  if (c->queue && c->queue->capture) return CHX_DECLINED; /* its workspace is the handle's, and goes with the queue */
   return product_of(self, c, &p) && !atomic_load(&c->dev->no_blas) && opened() ? CHX_OK : CHX_DECLINED;
 }
 

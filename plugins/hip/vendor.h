@@ -29,6 +29,8 @@ typedef hipStream_t drv_stream;
 typedef hipEvent_t drv_event;
 typedef hipModule_t drv_module;
 typedef hipFunction_t drv_function;
+typedef hipGraph_t drv_graph;
+typedef hipGraphExec_t drv_graph_exec;
 typedef hipJitOption drv_jit_option;
 typedef hiprtcResult rtc_result;
 typedef hiprtcProgram rtc_program;
@@ -51,6 +53,10 @@ typedef hiprtcProgram rtc_program;
 #define DRV_POOL_FUNCTIONS(F) \
   F(PoolAlloc, hipMallocAsync) F(PoolFree, hipFreeAsync) F(DefaultPool, hipDeviceGetDefaultMemPool) \
   F(PoolSetAccess, hipMemPoolSetAccess)
+#define DRV_CAPTURE_FUNCTIONS(F) \
+  F(CaptureBegin, hipStreamBeginCapture) F(CaptureEnd, hipStreamEndCapture) \
+  F(GraphInstantiate, hipGraphInstantiateWithFlags) F(GraphLaunch, hipGraphLaunch) F(GraphExecDestroy, hipGraphExecDestroy) \
+  F(GraphDestroy, hipGraphDestroy)
 #define RTC_FUNCTIONS(F) \
   F(Create, hiprtcCreateProgram) F(Compile, hiprtcCompileProgram) F(Destroy, hiprtcDestroyProgram) \
   F(LogSize, hiprtcGetProgramLogSize) F(Log, hiprtcGetProgramLog) F(ErrorString, hiprtcGetErrorString) \
@@ -69,6 +75,7 @@ typedef hiprtcProgram rtc_program;
 #define DRV_POINTER_TYPE HIP_POINTER_ATTRIBUTE_MEMORY_TYPE
 #define DRV_POINTER_MANAGED HIP_POINTER_ATTRIBUTE_IS_MANAGED
 #define DRV_TYPE_HOST hipMemoryTypeHost
+#define DRV_CAPTURE_MODE hipStreamCaptureModeRelaxed
 #define DRV_JIT_LOG hipJitOptionErrorLogBuffer
 #define DRV_JIT_LOG_BYTES hipJitOptionErrorLogBufferSizeBytes
 #define DRV_OUT_OF_MEMORY(c) ((c) == hipErrorOutOfMemory)
