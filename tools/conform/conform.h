@@ -73,6 +73,7 @@ void conform_kernel_cases(conform *c, conform_list *l);  /* C5: kernels.c */
 void conform_thread_cases(conform *c, conform_list *l);  /* C5 too, added by kernels.c: threads.c */
 void conform_catalogue_cases(conform *c, conform_list *l); /* C6: catalogue.c */
 void conform_extension_cases(conform *c, conform_list *l); /* C7: extension.c */
+void conform_capture_cases(conform *c, conform_list *l); /* C7 too, added by extension.c: capture.c */
 void conform_use_cases(conform *c, conform_list *l);     /* C8: use.c */
 
 /* Runs what list adds as one group, in children, with a line of TAP for each case; conform_end prints the plan and the

@@ -302,11 +302,11 @@ static void rtc_binary(conform *c, void *arg)
 
 void conform_extension_cases(conform *c, conform_list *l)
 {
-  (void)c;
   conform_add(l, "C7", "region: claims may be partial, build and drop", region_claim, NULL);
   conform_add(l, "C7", "region: equals the operator", region_run, NULL);
   conform_add(l, "C7", "rtc: languages and prelude", rtc_languages, NULL);
   conform_add(l, "C7", "rtc: bad source gives a diagnostic", rtc_bad, NULL);
   conform_add(l, "C7", "rtc: build, launch and drop", rtc_launch, NULL);
   conform_add(l, "C7", "rtc: binary", rtc_binary, NULL);
+  conform_capture_cases(c, l);
 }
