@@ -7,6 +7,7 @@
 #include "mutant.h"
 #include <sys/mman.h>
 #include "queue.c"
+#include "capture.c"
 #include "elements.c"
 #include "map.c"
 #include "kernels.c"
@@ -164,13 +165,14 @@ static chx_status copy(chx_dev *dev, chx_queue *q, void *dst, uint64_t dst_off, 
   if (bytes == 0) return CHX_OK;
   if (IS(OFFSETS_BY_4)) dst_off &= ~(uint64_t)3;
   if (IS(LENGTHS_BY_4)) bytes = (bytes + 3) & ~(uint64_t)3;
-  bool takes = q && direction == HOST_TO_DEVICE && !IS(KEEPS_THE_BYTES);
+  bool takes = q && direction == HOST_TO_DEVICE && !IS(KEEPS_THE_BYTES) && !(IS(CAPTURE_KEEPS_THE_HOST) && *records(q));
   struct copy_job *c = (struct copy_job *)job_new(sizeof *c + (takes ? bytes : 0), run_copy);
   if (!c) return CHX_ENOMEM;
   c->bytes = bytes;
   c->to = direction == DEVICE_TO_HOST ? (char *)dst + dst_off : bytes_of(dst, dst_off);
   c->from = direction == HOST_TO_DEVICE ? (const char *)src + src_off : bytes_of(src, src_off);
   if (takes) c->from = memcpy(c->taken, c->from, bytes);
+  c->job.again = direction != DEVICE_TO_HOST;
   if (IS(COPY_WAITS)) wait_all(q);
   return enqueue(q, &c->job);
 }
@@ -267,8 +269,9 @@ static chx_status info(chx_dev *dev, chx_device_info *out)
 static const void *extension(chx_dev *dev, const char *name)
 {
   (void)dev;
+  if (IS(HAS_EVERY_EXTENSION)) return kernels;
   if (!strcmp(name, "chx.peer/1")) return &peers;
-  return IS(HAS_EVERY_EXTENSION) ? kernels : NULL;
+  return !IS_HOST && !strcmp(name, "chx.capture/1") ? &capture_ops : NULL;
 }
 
 static const chx_device_ops operations = {

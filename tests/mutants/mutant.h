@@ -66,11 +66,14 @@ struct job {
   chx_status (*run)(struct job *);
   uint64_t point;
   bool always; /* even if a job before it has failed */
+  bool again;  /* it can be captured: to run it twice does it twice */
 };
 
 static chx_status fail(chx_status code, const char *sentence); /* inside a job: late */
 static struct job *job_new(size_t bytes, chx_status (*run)(struct job *)); /* all else 0; NULL, with the failure recorded */
 static chx_status enqueue(chx_queue *q, struct job *job);       /* takes it; at once if q is NULL */
 static chx_status wait_all(chx_queue *q);
+static struct graph **records(chx_queue *q); /* what jobs are added to; NULL: they are done */
+static chx_status record(struct graph *g, struct job *job); /* capture.c; takes the job */
 
 #endif

@@ -16,6 +16,7 @@ struct chx_queue {
   chx_status failed;
   char text[200];
   int refs; /* the owner's, and one for each queue that waits for this one */
+  struct graph *graph; /* it records */
   int owners; /* who made it and who adopted it */
   void *native; /* itself */
   bool stop, told /* of its failure */, waits; /* what was queued last is a wait */
@@ -41,6 +42,7 @@ static struct job *job_new(size_t bytes, chx_status (*run)(struct job *))
 }
 
 static chx_status run_wait(struct job *job);
+static struct graph **records(chx_queue *q) { return &q->graph; }
 
 static chx_status enqueue(chx_queue *q, struct job *job)
 {
@@ -49,6 +51,7 @@ static chx_status enqueue(chx_queue *q, struct job *job)
     free(job);
     return st;
   }
+  if (q->graph && !job->always) return record(q->graph, job);
   pthread_mutex_lock(&q->lock);
   job->point = ++q->submitted;
   q->waits = job->run == run_wait;
@@ -73,7 +76,9 @@ static void *work(void *arg)
     if (!(q->first = job->next)) q->last = NULL;
     bool skip = q->failed_at && !job->always;
     pthread_mutex_unlock(&q->lock);
-    if (IS(FREES_AT_ONCE) || IS(KEEPS_THE_BYTES) || IS(WAIT_IGNORED) || IS(MAP_DOES_NOT_WAIT)) usleep(300);
+    if (IS(FREES_AT_ONCE) || IS(KEEPS_THE_BYTES) || IS(WAIT_IGNORED) || IS(MAP_DOES_NOT_WAIT) ||
+        IS(CAPTURE_DROPPED_IN_FLIGHT) || IS(CAPTURE_STAYS_ON_ITS_QUEUE))
+      usleep(300);
     chx_status st = CHX_OK;
     text[0] = 0;
     job_text = text;
@@ -232,6 +237,7 @@ static chx_status queue_wait(chx_dev *dev, chx_queue *waiter, chx_queue *on, uin
 {
   (void)dev;
   if (waiter == on) return CHX_OK; /* it is in order with itself */
+  if (waiter->graph) return fail(CHX_EUNSUPPORTED, "mutant: a wait cannot be captured");
   struct wait_job *w = (struct wait_job *)job_new(sizeof *w, run_wait);
   if (!w) return CHX_ENOMEM;
   w->job.always = true;
@@ -260,6 +266,7 @@ static chx_status queue_call(chx_dev *dev, chx_queue *q, void (*fn)(void *), voi
 {
   (void)dev;
   if (IS(STEP_AT_ONCE) || (IS(STEP_SKIPS_WAITS) && q->waits)) return fn(arg), CHX_OK;
+  if (q->graph) return fail(CHX_EUNSUPPORTED, "mutant: a host step cannot be captured");
   struct call_job *c = (struct call_job *)job_new(sizeof *c, run_call);
   if (!c) return CHX_ENOMEM;
   c->job.always = true;
