@@ -291,7 +291,7 @@ static void forget_host(chxi_buffer *b)
 bool chxi_share(chx_scope *s, chxi_buffer *b)
 {
   if (b->host) return true;
-  if (!chxi_pin(s, &b, 1)) return false;
+  if (chxi_capture_excludes(s, b->dev, "giving memory to who knows nothing of queues") || !chxi_pin(s, &b, 1)) return false;
   pthread_mutex_lock(shadow_lock(b));
   b->shared++;
   pthread_mutex_unlock(shadow_lock(b));
