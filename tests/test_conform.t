@@ -85,6 +85,16 @@ for d in "$sample" native:0 ref:0 sim:0 dnnl:0 opencl:0; do
   run "$d" --level loads
   [ $code -eq 0 ] && grep -q '^# levels: loads$' out && ! grep -q '^ok .* C3' out; ok $? "$d reaches the level loads"
 done
+# What only some devices have is not skipped everywhere.
+not_skipped() # DEVICE GROUPS PATTERN
+{
+  "$CHX" devices --json 2>/dev/null | grep -q "\"$1\"" || { skip "$1: not built"; return; }
+  run "$1" --group "$2"
+  [ $code -eq 0 ] && grep -q "^ok .*$3" out && ! grep "^ok .*$3" out | grep -q SKIP; ok $? "$1 has what these are about: $3"
+}
+not_skipped sim:0 C3,C4 'import of\|peer:\|native queues\|adopted queue\|host step\|late error'
+not_skipped opencl:0 C3,C4 'import of\|native queues\|adopted queue\|late error'
+not_skipped opencl:0 C7 'rtc:'
 run "$sample" --group C3,C4 --json r.json --junit r.xml
 [ $code -eq 0 ] && grep -q '# SKIP a synchronous device' out; ok $? "a synchronous device skips what is about queues"
 if command -v python3 >/dev/null; then
@@ -288,7 +298,9 @@ fault 1
 caught "C3 copy of odd sizes" "killed by SIGSEGV (Segmentation fault)\|exit code 1$" --group C3
 [ "$(grep -c ' - C3 ' out)" -eq "$("$CHX" conform "$sample" --group C3 2>/dev/null | grep -c ' - C3 ')" ]
 ok $? "the cases behind a crash are run"
+lines=$(grep -c ' - C3 ' out)
 caught "C3 copy of odd sizes" "killed by SIGSEGV\|exit code 1$" --group C3 --isolate
+[ "$(grep -c ' - C3 ' out)" -eq "$lines" ] && [ "$(grep -c '^not ok' out)" -eq 1 ]; ok $? "a crash costs one line with --isolate, too"
 fault 2
 caught "C3 copy of odd sizes" "did not end within 1 s" --group C3 --case '*copy*' --time-limit 1
 fault 3

@@ -45,9 +45,12 @@ tap() # FILE is TAP whose plan is the number of its results
 for how in "" MAPPED HOST; do
   base=BASE$how
   build $base ${how:+-D$how} && timeout 300 "$CHX" conform ./$base/chx_mutant.so >$base/out 2>$base/err && tap $base/out &&
-    grep -q '^# levels: loads, runs, computes, trains$' $base/out
-  ok $? "the plugin${how:+, built with -D$how,} passes, and reaches the levels up to trains" $base/cc $base/out
+    grep -q '^# levels: loads, runs, computes, trains, fuses, compiles$' $base/out
+  ok $? "the plugin${how:+, built with -D$how,} passes, and reaches all levels" $base/cc $base/out
 done
+build BARE -DBARE && timeout 300 "$CHX" conform ./BARE/chx_mutant.so --level runs >BARE/out 2>&1 && tap BARE/out &&
+  grep -q '^# levels: loads, runs$' BARE/out
+ok $? "without a kernel it runs, by fallback alone" BARE/cc BARE/out
 build REFUSES -DREFUSES && "$CHX" conform ./REFUSES/chx_mutant.so --group C5,C6 --op 'add' >REFUSES/out 2>&1 && tap REFUSES/out
 ok $? "it passes if its accepts says no to calls that it would get wrong" REFUSES/cc REFUSES/out
 

@@ -238,5 +238,5 @@ static const chx_kernel kernels[] = {
 static const chx_kernel *kernel(chx_dev *dev, uint32_t index)
 {
   (void)dev;
-  return index < sizeof kernels / sizeof *kernels ? &kernels[index] : NULL;
+  return index < sizeof kernels / sizeof *kernels && !IS_BARE ? &kernels[index] : NULL;
 }

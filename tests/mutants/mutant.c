@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * mutant.c: a small plugin that keeps the contract, and its faulty variants, by which tests/test_mutants.t tests the tester.
  *
- * It has two devices, "mutant:0" and "mutant:1", queues, five kernels, accepts, plans, workspace and scratch. Built with
+ * It has two devices, "mutant:0" and "mutant:1", queues, five kernels, accepts, plans, workspace, scratch, imports and extensions. Built with
  * -DMUTANT=NAME it has the fault of that name in mutants.def; each is an IS(NAME) where it bites.
  */
 #include "mutant.h"
@@ -177,24 +177,7 @@ static chx_status copy(chx_dev *dev, chx_queue *q, void *dst, uint64_t dst_off, 
   return enqueue(q, &c->job);
 }
 
-/* ---- copies between the two devices -------------------------------------------------------------------------------- */
-
-static chx_status peer_can(chx_dev *to, chx_dev *from)
-{
-  static atomic_uint asked;
-  (void)to, (void)from;
-  return IS(PEERS_CHANGE) && atomic_fetch_add(&asked, 1) & 1 ? fail(CHX_EUNSUPPORTED, "mutant: not now") : CHX_OK;
-}
-
-static chx_status peer_copy(chx_dev *to, chx_queue *q, void *dst, uint64_t dst_off, chx_dev *from, const void *src,
-                            uint64_t src_off, uint64_t bytes)
-{
-  if (IS(NO_PEER_OF_ITSELF) && to == from) return fail(CHX_EUNSUPPORTED, "mutant: one device is no pair");
-  if (IS(PEER_IGNORES_OFFSETS)) src_off = 0;
-  return copy(to, IS(PEER_AT_ONCE) ? NULL : q, dst, dst_off, src, src_off, bytes, DEVICE_TO_DEVICE);
-}
-
-static const chx_peer_ops peers = {.size = sizeof peers, .can = peer_can, .copy = peer_copy};
+#include "extension.c"
 
 /* ---- mappings ------------------------------------------------------------------------------------------------------ */
 
@@ -264,14 +247,6 @@ static chx_status info(chx_dev *dev, chx_device_info *out)
     .alignment = ALIGNMENT};
   memcpy(out, &mine, IS(INFO_PAST_SIZE) || out->size > sizeof mine ? sizeof mine : out->size);
   return CHX_OK;
-}
-
-static const void *extension(chx_dev *dev, const char *name)
-{
-  (void)dev;
-  if (IS(HAS_EVERY_EXTENSION)) return kernels;
-  if (!strcmp(name, "chx.peer/1")) return &peers;
-  return !IS_HOST && !strcmp(name, "chx.capture/1") ? &capture_ops : NULL;
 }
 
 static const chx_device_ops operations = {

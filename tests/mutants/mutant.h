@@ -4,6 +4,7 @@
  *   (nothing)   memory of its own, behind addresses that only the device understands
  *   -DMAPPED    the same, and the host can map it
  *   -DHOST      memory is the host's, and there are no queues
+ *   -DBARE      no kernel and no extension: everything falls back
  *   -DREFUSES   map's accepts says no to rank 2, and its run, if it is called all the same, is wrong
  */
 #ifndef MUTANT_H
@@ -40,6 +41,11 @@ enum { IS_MAPPED = 1 };
 enum { IS_MAPPED = 0 };
 #endif
 
+#ifdef BARE
+enum { IS_BARE = 1 };
+#else
+enum { IS_BARE = 0 };
+#endif
 #ifdef REFUSES
 enum { IS_REFUSING = 1 };
 #else
