@@ -142,12 +142,12 @@ typedef struct chx_device_ops { /* all thread-safe except that one queue is used
                                                               device, such as a handle; what is none is refused */
   /* time: a queue counts 1,2,3...; a point is (queue, n); waiting on a later point is always legal */
   chx_status (*queue_new)(chx_dev *, void *adopt_native /* or NULL */, chx_queue **out);
-  void (*queue_free)(chx_dev *, chx_queue *);
+  void (*queue_free)(chx_dev *, chx_queue *);              /* what is queued is done; an adopted native queue goes on */
   uint64_t (*queue_mark)(chx_dev *, chx_queue *);          /* point covering all work queued so far */
   chx_status (*queue_wait)(chx_dev *, chx_queue *waiter, chx_queue *on, uint64_t point);  /* device-side */
   chx_status (*queue_sync)(chx_dev *, chx_queue *, uint64_t point, int64_t timeout_ns); /* 0 = poll; reports async errors */
   chx_status (*queue_call)(chx_dev *, chx_queue *, void (*fn)(void *), void *arg);      /* optional host step in order */
-  void *(*queue_native)(chx_dev *, chx_queue *);           /* cudaStream_t, cl_command_queue: for DLPack consumers */
+  void *(*queue_native)(chx_dev *, chx_queue *);           /* cudaStream_t, cl_command_queue: for others; always the same */
   const void *(*extension)(chx_dev *, const char *name);   /* "chx.region/1", "chx.rtc/1", "com.vendor.x/2" */
 } chx_device_ops;
 
