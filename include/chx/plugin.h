@@ -135,8 +135,8 @@ typedef struct chx_device_ops { /* all thread-safe except that one queue is used
   chx_status (*map)(chx_dev *, chx_queue *, chx_buffer *, uint64_t off, uint64_t bytes, uint32_t access,
                     void **host_ptr);   /* waits for the queue, unless CHX_MAP_NOWAIT; no copy, or CHX_EUNSUPPORTED */
   chx_status (*unmap)(chx_dev *, chx_queue *, chx_buffer *, void *host_ptr);
-  /* Memory that stays its owner's, who keeps it as long as the buffer is used. One with CHX_B_IMPORTED is given to release in
-   * the end, which frees nothing of it; without that flag there is nothing to undo, and it is not. */
+  /* Memory that stays its owner's, who keeps it as long as the buffer is used. One with CHX_B_IMPORTED is given to
+   * release in the end, which frees nothing of it; without that flag there is nothing to undo, and it is not. */
   chx_status (*import_host)(chx_dev *, void *ptr, uint64_t bytes, uint32_t access, chx_buffer *out);
   chx_status (*import_native)(chx_dev *, void *dlpack_data, uint64_t bytes, chx_buffer *out); /* memory of this
                                                               device, such as a handle; what is none is refused */
