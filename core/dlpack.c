@@ -37,7 +37,9 @@ void *chx_to_dlpack_on(chx_scope *s, const chx_array *a, void *queue)
   }
   chxi_buffer *b = a->buf;
   const chx_device_info *info = &b->dev->info;
-  if (info->dl_type <= 0) {
+  /* Who has no number of its own can be understood by itself alone. */
+  const bool imports = CHX_HAS(b->dev->ops, chx_device_ops, import_native);
+  if (info->dl_type <= 0 || (info->dl_type == CHXI_DL_EXT_DEV && !imports)) {
     chx_scope_fail(
         s, CHX_EUNSUPPORTED,
         "to_dlpack: device %s has no device type in DLPack, want an array moved to another, such as native:0",

@@ -223,13 +223,13 @@ chx_array *chx_arange(chx_scope *s, int dtype, double start, double step, int64_
 
 /* DLPack 1.x (DLManagedTensorVersioned).
  * chx_to_dlpack: a capsule content that shares a's memory, to be ended by its own deleter. Arrays on devices without a DLPack
- * type are refused. It waits until a is computed; with chx_to_dlpack_on a queue of the consumer's (cudaStream_t, hipStream_t,
- * cl_command_queue, of a's device) does that instead, and NULL is to wait. Until the deleter is called the device's memory is
- * not opened to the host: operators that it lacks copy.
+ * type are refused, unless the device imports its own memory (import_native of plugin.h). It waits until a is computed; with
+ * chx_to_dlpack_on a queue of the consumer's (cudaStream_t, hipStream_t, cl_command_queue, of a's device) does that instead,
+ * and NULL is to wait. Until the deleter is called the device's memory is not opened to the host: operators that it lacks copy.
  * chx_from_dlpack keeps `managed` and calls its deleter once the last array is gone and its work done (not on failure). The
  * array is on native:0 for memory of the host, else on the device that DLPack's type and id name, which is opened if need be
  * (CHX_EDEVICE: there is none; CHX_EUNSUPPORTED: it takes no memory of others). The tensor must be ready for the queue of
- * chx_dlpack_queue: that of the calling thread's work on the scope's device, to be given to the producer, NULL if it has none. */
+ * chx_dlpack_queue: that of the calling thread's work on the scope's device, to be given to the producer; NULL: it has none. */
 void *chx_to_dlpack(chx_scope *s, const chx_array *a);
 void *chx_to_dlpack_on(chx_scope *s, const chx_array *a, void *queue);
 void *chx_dlpack_queue(chx_scope *s);
