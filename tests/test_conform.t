@@ -95,6 +95,15 @@ not_skipped() # DEVICE GROUPS PATTERN
 not_skipped sim:0 C3,C4 'import of\|peer:\|native queues\|adopted queue\|host step\|late error'
 not_skipped opencl:0 C3,C4 'import of\|native queues\|adopted queue\|late error'
 not_skipped opencl:0 C7 'rtc:'
+# The host code of cuda and hip on the stand-in for their drivers: what needs no kernel to run.
+for d in cuda hip; do
+  fake=${CHX_BUILDDIR:-..}/tests/.libs/fake$d.so
+  for cases in '*import of*' '*peer:*' '*native queues' '*adopted queue*' '*behind work*' '*copy of*'; do
+    [ -e "$fake" ] || { skip "$d: its stand-in is not built"; continue; }
+    CHX_CUDA_LIBRARY=$fake CHX_HIP_LIBRARY=$fake run $d:0 --group C3,C4 --case "$cases"
+    [ $code -eq 0 ] && grep -q '^ok' out && ! grep -q SKIP out; ok $? "$d passes $cases on the stand-in for its driver"
+  done
+done
 run "$sample" --group C3,C4 --json r.json --junit r.xml
 [ $code -eq 0 ] && grep -q '# SKIP a synchronous device' out; ok $? "a synchronous device skips what is about queues"
 if command -v python3 >/dev/null; then
