@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * held.c: the part of group C4 that is about a queue with work in it: a kernel is called, memory is released, and another
- * queue goes on beside it.
+ * held.c: the part of group C4 that is about a queue with work in it: a kernel is called, memory is released, another
+ * queue goes on beside it or waits for it.
  */
 #include "raw.h"
 #include <chx/attr.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { H2D, D2H, D2D, ROWS = 31, COLS = 33, ELEMENTS = ROWS * COLS, BLOCK = 1 << 20, COPIES = 60 };
 
@@ -113,6 +114,51 @@ static void kernel_call(conform *c, void *arg)
   raw_queue_free(r, q);
 }
 
+/* ---- a host step of another queue -------------------------------------------------------------------------------------- */
+
+struct behind { /* a host step behind a wait for a queue that is held */
+  raw_gate held;
+  _Atomic int n, too_early;
+};
+
+static void step_behind(void *arg)
+{
+  struct behind *b = arg;
+  b->too_early += !b->held.done;
+  b->n++;
+}
+
+static void steps_across(conform *c, void *arg)
+{
+  enum { ROUNDS = 5 };
+  static struct behind b;
+  chx_queue *q[2];
+  raw *r = begin(c, &q[0]);
+  (void)arg;
+  if (!r) return;
+  if (!raw_has_steps(r) || !CHX_HAS(r->o, chx_device_ops, queue_wait)) {
+    conform_skip(c, "the device has no queue_call or no queue_wait");
+    raw_queue_free(r, q[0]);
+    return;
+  }
+  if (!raw_queue(c, r, &q[1])) return;
+  for (int i = 0; i < ROUNDS; i++) {
+    if (!raw_hold(c, r, q[0], &b.held)) return;
+    chx_status st = r->o->queue_wait(r->dev, q[1], q[0], r->o->queue_mark(r->dev, q[0]));
+    conform_check(c, st == CHX_OK, "queue_wait: %s: %s", raw_code(st), raw_said());
+    st = r->o->queue_call(r->dev, q[1], step_behind, &b);
+    conform_check(c, st == CHX_OK, "queue_call: %s: %s", raw_code(st), raw_said());
+    nanosleep(&(struct timespec){0, 20000000}, NULL); /* time to do it too early */
+    raw_let_go(&b.held);
+    raw_sync(c, r, q[1]);
+  }
+  conform_check(c, !b.too_early, "%d of %d host steps behind a wait for another queue came before that queue's step had ended",
+                b.too_early, ROUNDS);
+  conform_check(c, b.n == ROUNDS, "sync came back, and %d of %d host steps were done", b.n, ROUNDS);
+  raw_queue_free(r, q[0]);
+  raw_queue_free(r, q[1]);
+}
+
 /* ---- memory -------------------------------------------------------------------------------------------------------- */
 
 static bool copied(conform *c, raw *r, chx_queue *q, void *dst, const void *src, uint32_t dir)
@@ -160,5 +206,6 @@ void conform_held_cases(conform *c, conform_list *l)
 {
   (void)c;
   conform_add(l, "C4", "a kernel call does not wait", kernel_call, NULL);
+  conform_add(l, "C4", "a host step waits for another queue", steps_across, NULL);
   conform_add(l, "C4", "released memory stays until queued work is done", released, NULL);
 }

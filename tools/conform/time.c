@@ -8,7 +8,6 @@
 #include "raw.h"
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { H2D, D2H, D2D, N = 1 << 16 };
 
@@ -303,46 +302,6 @@ static void wait_across(conform *c, void *arg)
   raw_queue_free(r, q[1]);
 }
 
-struct behind { /* a host step behind a wait for a queue that is held */
-  raw_gate held;
-  _Atomic int n, too_early;
-};
-
-static void step_behind(void *arg)
-{
-  struct behind *b = arg;
-  b->too_early += !b->held.done;
-  b->n++;
-}
-
-static void steps_across(conform *c, void *arg)
-{
-  enum { ROUNDS = 5 };
-  static struct behind b;
-  raw *r = begin(c);
-  chx_queue *q[2];
-  (void)arg;
-  if (!r || !can_wait(c, r)) return;
-  if (!raw_has_steps(r)) {
-    conform_skip(c, "the device has no queue_call");
-    return;
-  }
-  if (!raw_queue(c, r, &q[0]) || !raw_queue(c, r, &q[1])) return;
-  for (int i = 0; i < ROUNDS; i++) {
-    if (!raw_hold(c, r, q[0], &b.held) || !wait_for(c, r, q[1], q[0])) return;
-    chx_status st = r->o->queue_call(r->dev, q[1], step_behind, &b);
-    conform_check(c, st == CHX_OK, "queue_call: %s: %s", raw_code(st), raw_said());
-    nanosleep(&(struct timespec){0, 20000000}, NULL); /* time to do it too early */
-    raw_let_go(&b.held);
-    raw_sync(c, r, q[1]);
-  }
-  conform_check(c, !b.too_early, "%d of %d host steps behind a wait for another queue came before that queue's step had ended",
-                b.too_early, ROUNDS);
-  conform_check(c, b.n == ROUNDS, "sync came back, and %d of %d host steps were done", b.n, ROUNDS);
-  raw_queue_free(r, q[0]);
-  raw_queue_free(r, q[1]);
-}
-
 /* A value goes round a ring of queues, each of which waits for the one before; queued from one thread, no end of it. */
 static void ring(conform *c, void *arg)
 {
@@ -496,7 +455,6 @@ void conform_time_cases(conform *c, conform_list *l)
   conform_add(l, "C4", "work in a queue is in order", in_order, NULL);
   conform_add(l, "C4", "host steps are in order", host_steps, NULL);
   conform_add(l, "C4", "a queue waits for another", wait_across, NULL);
-  conform_add(l, "C4", "a host step waits for another queue", steps_across, NULL);
   conform_add(l, "C4", "a ring of queues that wait", ring, NULL);
   conform_add(l, "C4", "queues are independent", independent, NULL);
   conform_add(l, "C4", "8 threads with queues", threads, NULL);
