@@ -22,6 +22,9 @@ static bool infer_shape(chxi_call *c, uint64_t dtypes)
                     chxi_shape_text(text, (int)p->shape.n, p->shape.v));
   if (!isfinite(p->low) || !isfinite(p->high))
     return chxi_bad(c, CHX_EARG, "attributes are %g and %g, want finite numbers", p->low, p->high);
+  if (p->generator < 0 || p->generator >= CHX_GENERATORS)
+    return chxi_bad(c, CHX_EARG, "the generator is %lld, want 0 to %d, a CHX_GENERATOR", (long long)p->generator,
+                    CHX_GENERATORS - 1);
   chxi_out_shape(c, 0, (int)p->dtype, (int)p->shape.n, p->shape.v);
   return true;
 }
@@ -30,7 +33,7 @@ static bool infer_shape(chxi_call *c, uint64_t dtypes)
 static bool infer_bits(chxi_call *c) { return infer_shape(c, BITS_DTYPES); }
 
 const chx_op chxi_op_random_bits = {.name = "random_bits",
-                                    .doc = "the bits of Philox 4x32-10, u32 or u64",
+                                    .doc = "random bits, u32 or u64: Philox 4x32-10's, or another generator's",
                                     .id = CHXI_OP_random_bits,
                                     .version = 1,
                                     .kind = CHXI_KERNEL,
@@ -40,8 +43,8 @@ const chx_op chxi_op_random_bits = {.name = "random_bits",
                                     .dtypes = BITS_DTYPES,
                                     .infer = infer_bits};
 
-chx_array *chxi_bits_on(chx_scope *s, chxi_device *dev, int dtype, int ndim, const int64_t *shape, uint64_t seed,
-                        uint64_t counter)
+static chx_array *bits_of(chx_scope *s, chxi_device *dev, int dtype, int ndim, const int64_t *shape, uint64_t seed,
+                          uint64_t counter, int64_t generator)
 {
   chx_random_attr p = CHX_ATTR(random);
   if (!chxi_list_from_shape(s, "random_bits", &p.shape, ndim, shape)) return NULL;
@@ -49,10 +52,17 @@ chx_array *chxi_bits_on(chx_scope *s, chxi_device *dev, int dtype, int ndim, con
   p.dtype = dtype;
   p.seed = (int64_t)seed;
   p.counter = (int64_t)counter;
+  p.generator = generator;
   s->dev = dev;
   chx_array *y = chxi_apply1(s, &chxi_op_random_bits, &p, 0, NULL);
   s->dev = home;
   return y;
+}
+
+chx_array *chxi_bits_on(chx_scope *s, chxi_device *dev, int dtype, int ndim, const int64_t *shape, uint64_t seed,
+                        uint64_t counter)
+{
+  return bits_of(s, dev, dtype, ndim, shape, seed, counter, CHX_GENERATOR_PHILOX);
 }
 
 /* Counter blocks of the elements of c's output. */
@@ -67,8 +77,8 @@ static uint64_t blocks_of(const chx_random_attr *p, bool wide)
 static chx_array *bits(chx_scope *s, const chxi_call *c, bool wide, uint64_t skip)
 {
   const chx_random_attr *p = c->attr;
-  return chxi_bits_on(s, c->dev, wide ? CHX_U64 : CHX_U32, c->out[0].ndim, c->out[0].shape, (uint64_t)p->seed,
-                      (uint64_t)p->counter + skip);
+  return bits_of(s, c->dev, wide ? CHX_U64 : CHX_U32, c->out[0].ndim, c->out[0].shape, (uint64_t)p->seed,
+                 (uint64_t)p->counter + skip, p->generator);
 }
 
 /* Multiples of 2^-24 in f32, of 2^-53 in f64, in [0, 1). */

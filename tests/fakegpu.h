@@ -8,6 +8,7 @@
  *
  *   fakegpu.c   the driver and the compiler      fakelt.c   cuBLASLt      fakednn.c      cuDNN
  *   fakeconv.c  the loops of convolutions        fakeroc.c  rocBLAS       fakemiopen.c   MIOpen
+ *   fakerand.c  cuRAND
  *
  * A test finds the functions below by dlsym in the same file that the plugin opens.
  */

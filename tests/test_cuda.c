@@ -5,9 +5,10 @@
 #define DLPACK 2
 #define DRIVER_OPTION "CHX_CUDA_LIBRARY"
 #define COMPILER_OPTION "CHX_NVRTC_LIBRARY"
-#define OPTIONS DRIVER_OPTION, COMPILER_OPTION, "CHX_CUBLAS_LIBRARY", "CHX_CUDNN_LIBRARY"
+#define OPTIONS DRIVER_OPTION, COMPILER_OPTION, "CHX_CUBLAS_LIBRARY", "CHX_CUDNN_LIBRARY", "CHX_CURAND_LIBRARY"
 #define COMPILED "Compile copy --gpu-architecture=sm_90 --std=c++17 -fmad=false"
 #include "cudalike.h"
+#include "fakerand.h"
 
 #define DEV "cuda:0"
 
@@ -196,7 +197,8 @@ static void convolutions(chx_scope *s)
            NULL);
   ok(!count("conv mode") && count("Launch gemm") == 1, "what cuDNN has not, the shared kernel does: %s",
      chx_scope_message(s));
-  chx_array *image = numbers(s, DEV, CHX_F32, SHAPE(1, 2, 6, 6), 1), *w = numbers(s, DEV, CHX_F32, SHAPE(2, 2, 3, 3), 2);
+  chx_array *image = numbers(s, DEV, CHX_F32, SHAPE(1, 2, 6, 6), 1);
+  chx_array *w = numbers(s, DEV, CHX_F32, SHAPE(2, 2, 3, 3), 2);
   gpu.clear();
   for (int i = 0; i < 2; i++) chx_conv(s, chx_broadcast_to(s, image, SHAPE(3, 2, 6, 6)), w, NULL, NULL);
   ok(!count("conv mode") && !count("Algorithm_v7") && count("Launch gemm") == 2, "and images that are one again: %s",
@@ -207,6 +209,83 @@ static void convolutions(chx_scope *s)
                NULL) &&
        strstr(chx_scope_message(s), "CUDNN_STATUS_STAND_IN (5000)"), "cuDNN's code and text: %s", chx_scope_message(s));
   chx_scope_clear(s);
+}
+
+/* ---- generators -------------------------------------------------------------------------------------------------- */
+
+static chx_array *drawn(chx_scope *s, const char *op, int dtype, int generator, int64_t counter, int64_t n)
+{
+  chx_random_attr p = CHX_ATTR(random);
+  chx_array *y = NULL;
+  p.shape = CHX_INTS(n);
+  p.dtype = dtype;
+  p.seed = 42;
+  p.counter = counter;
+  p.generator = generator;
+  chx_scope_set_device(s, DEV);
+  return chx_apply(s, chx_op_find(op), NULL, 0, &p, &y, 1) ? NULL : y;
+}
+
+static int wrong_words(chx_scope *s, chx_array *y, int kind, uint64_t first)
+{
+  uint32_t v[64];
+  int wrong = 0;
+  if (!y || chx_nbytes(y) > (int64_t)sizeof v || chx_read(s, y, v, (size_t)chx_nbytes(y))) return -1;
+  for (int64_t i = 0; i < chx_nbytes(y) / 4; i++) wrong += v[i] != fake_word(kind, 42, first + (uint64_t)i);
+  return wrong;
+}
+
+static void generators(chx_scope *s)
+{
+  gpu.clear();
+  chx_array *y = drawn(s, "random_bits", CHX_U32, CHX_GENERATOR_XORWOW, 5, 7);
+  ok(strstr(last("curandGenerate"), "kind 101 order 103 seed 42 offset 20 words 7") != NULL, "xorwow: %s",
+     last("curandGenerate"));
+  is_int(wrong_words(s, y, 101, 20), 0, "its words, on the queue: %s", chx_scope_message(s));
+  y = drawn(s, "random_bits", CHX_U64, CHX_GENERATOR_MRG32K3A, 3, 6);
+  ok(strstr(last("curandGenerate"), "kind 121 order 103 seed 42 offset 12 words 12") != NULL,
+     "mrg32k3a, of 64 bits: %s", last("curandGenerate"));
+  is_int(wrong_words(s, y, 121, 12), 0, "two words each: %s", chx_scope_message(s));
+  drawn(s, "random_bits", CHX_U32, CHX_GENERATOR_XORWOW, 5, 7);
+  is_int(count("curandCreateGenerator"), 2, "a generator is made once a queue and kind");
+  drawn(s, "random_bits", CHX_U32, CHX_GENERATOR_XORWOW, 5, 0);
+  is_int(count("curandGenerate"), 3, "nothing is asked for nothing");
+  gpu.clear();
+  drawn(s, "uniform", CHX_F32, CHX_GENERATOR_XORWOW, 5, 7);
+  ok(count("curandGenerate") == 1 && strstr(last("curandGenerate"), "kind 101 order 103 seed 42 offset 20 words 7"),
+     "uniform is made of its bits: %s", last("curandGenerate"));
+  drawn(s, "normal", CHX_F32, CHX_GENERATOR_XORWOW, 5, 7);
+  ok(count("curandGenerate") == 3 && strstr(last("curandGenerate"), "offset 28 words 7"),
+     "and normal, whose second half follows: %s", last("curandGenerate"));
+  gpu.clear();
+  drawn(s, "random_bits", CHX_U32, CHX_GENERATOR_PHILOX, 5, 7);
+  ok(!count("curand") && count("Launch random_bits") == 1, "Philox is the shared kernel's");
+  gpu.state->fail = 201; /* CURAND_STATUS_LAUNCH_FAILURE */
+  gpu.state->fail_at = "curandGenerate";
+  ok(!drawn(s, "random_bits", CHX_U32, CHX_GENERATOR_XORWOW, 5, 7) && chx_scope_error(s) == CHX_EFAILED &&
+       strstr(chx_scope_message(s), "curandGenerate: curandStatus 201"), "cuRAND's code: %s", chx_scope_message(s));
+  chx_scope_clear(s);
+}
+
+static void bad_generator(void)
+{
+  chx_scope *s = chx_scope_begin(DEV);
+  gpu.state->fail = 102; /* CURAND_STATUS_ALLOCATION_FAILED */
+  gpu.state->fail_at = "curandCreateGenerator";
+  ok(!drawn(s, "random_bits", CHX_U32, CHX_GENERATOR_XORWOW, 0, 7) && chx_scope_error(s) == CHX_ENOMEM, "%s",
+     chx_scope_message(s));
+}
+
+static void no_generators(void)
+{
+  setenv("CHX_CURAND_LIBRARY", "/nowhere/libcurand.so", 1);
+  chx_scope *s = chx_scope_begin(DEV);
+  ok(!drawn(s, "random_bits", CHX_U32, CHX_GENERATOR_XORWOW, 0, 7) && chx_scope_error(s) == CHX_EUNSUPPORTED &&
+       strstr(chx_scope_message(s), "there is no generator 'xorwow', want 'philox' (on cuda:0)"),
+     "%s", chx_scope_message(s));
+  chx_scope_clear(s);
+  ok(drawn(s, "random_bits", CHX_U32, CHX_GENERATOR_PHILOX, 0, 7) && count("Launch random_bits") == 1,
+     "Philox serves: %s", chx_scope_message(s));
 }
 
 /* ---- libraries that are missing ---------------------------------------------------------------------------------- */
@@ -297,6 +376,8 @@ int main(void)
   in_child(no_libraries, "without cuBLASLt and cuDNN the shared kernels serve");
   in_child(bad_libraries, "where cuBLASLt and cuDNN do not start they serve, too");
   in_child(lazily, "libraries are opened by the first operator that wants them");
+  in_child(no_generators, "without cuRAND there is Philox alone");
+  in_child(bad_generator, "where cuRAND has no memory that is said");
   in_child(tf32, "CHX_CUDA_TF32=1");
   in_child(reference_mode, "in the reference mode the shared kernels serve");
   by_the_abi();
@@ -307,6 +388,7 @@ int main(void)
   halves(s);
   linear(s);
   convolutions(s);
+  generators(s);
   two_devices(s);
   late_index(s, DEV);
   tensors(s, DEV);

@@ -184,6 +184,34 @@ static void dropout(chx_scope *s)
   free(g);
 }
 
+/* Another generator is refused by who has it not: none gives other numbers in its place. */
+static void generators(chx_scope *s, const char *device)
+{
+  static const char *const ops[] = {"random_bits", "uniform", "normal", "bernoulli", "integers"};
+  static const int dtypes[] = {CHX_U32, CHX_F32, CHX_F32, CHX_F32, CHX_I32};
+  for (int i = 0; i < 5; i++) {
+    chx_random_attr p = CHX_ATTR(random);
+    chx_array *y = NULL;
+    char want[64];
+    p.shape = CHX_INTS(5);
+    p.dtype = dtypes[i];
+    p.low = i == 3 ? 0.5 : 0;
+    p.high = i == 4 ? 10 : 1;
+    p.generator = CHX_GENERATOR_MRG32K3A;
+    snprintf(want, sizeof want, "%s:0", device);
+    if (!chx_apply(s, chx_op_find(ops[i]), NULL, 0, &p, &y, 1)) chx_sync(s); /* sim says it late */
+    ok(chx_scope_error(s) == CHX_EUNSUPPORTED && strstr(chx_scope_message(s), "there is no generator 'mrg32k3a'") &&
+         strstr(chx_scope_message(s), want),
+       "%s of another generator: %s", ops[i], chx_scope_message(s));
+    chx_scope_clear(s);
+    p.generator = CHX_GENERATORS;
+    ok(chx_apply(s, chx_op_find(ops[i]), NULL, 0, &p, &y, 1) == CHX_EARG &&
+         strstr(chx_scope_message(s), "the generator is 3"),
+       "of one that is none: %s", chx_scope_message(s));
+    chx_scope_clear(s);
+  }
+}
+
 int main(void)
 {
   published();
@@ -194,6 +222,7 @@ int main(void)
     } else {
       bits(s, devices[d]);
       distributions(s, devices[d]);
+      generators(s, devices[d]);
     }
     chx_scope_end(s);
   }

@@ -74,6 +74,13 @@ enum { CHX_REDUCE_SUM = 1, CHX_REDUCE_PROD, CHX_REDUCE_MAX, CHX_REDUCE_MIN, CHX_
 /* What scan computes; `kind` of its attribute. */
 enum { CHX_SCAN_SUM = 1, CHX_SCAN_PROD, CHX_SCAN_MAX, CHX_SCAN_MIN };
 
+/* Whose numbers random_bits gives, `generator` of its attribute. Every device has Philox 4x32-10, with the same bits.
+ * The others are where a device's library has them, and in that library's order: word i of a call is number
+ * 4 counter + i of the sequence of its seed. A device without the generator refuses (CHX_EUNSUPPORTED); none gives
+ * another's numbers. */
+enum { CHX_GENERATOR_PHILOX = 0, CHX_GENERATOR_XORWOW = 1, CHX_GENERATOR_MRG32K3A = 2, CHX_GENERATORS = 3 };
+#define CHX_GENERATOR_NAMES {"philox", "xorwow", "mrg32k3a"}
+
 #define CHX_ATTRS_cast(F) \
   F(DTYPE, dtype, 0, "the result's dtype; required")
 #define CHX_ATTRS_map(F) \
@@ -116,10 +123,11 @@ enum { CHX_SCAN_SUM = 1, CHX_SCAN_PROD, CHX_SCAN_MAX, CHX_SCAN_MIN };
 #define CHX_ATTRS_random(F) \
   F(INTS, shape, 0, "the result's shape; none: 0-d") \
   F(DTYPE, dtype, 0, "the result's dtype; required") \
-  F(I64, seed, 0, "the key of Philox 4x32-10, low word first") \
+  F(I64, seed, 0, "the key of Philox 4x32-10, low word first; of others: their seed") \
   F(I64, counter, 0, "the counter of element 0's block") \
   F(F64, low, 0, "uniform, integers: the lower bound; normal: the mean; bernoulli: the probability of 1") \
-  F(F64, high, 1, "uniform: the upper bound; normal: the standard deviation; integers: one past the last")
+  F(F64, high, 1, "uniform: the upper bound; normal: the standard deviation; integers: one past the last") \
+  F(I64, generator, CHX_GENERATOR_PHILOX, "CHX_GENERATOR_PHILOX, or one that the device's library has")
 #define CHX_ATTRS_conv(F) \
   F(INTS, stride, 0, "per spatial axis, >= 1; none: 1") \
   F(INTS, pad, 0, "zeros on both sides, per spatial axis, >= 0; none: 0") \

@@ -354,7 +354,8 @@ chx_array *chx_softmax_cross_entropy_with(chx_scope *s, const chx_array *x, cons
 chx_array *chx_mean_squared_error(chx_scope *s, const chx_array *x, const chx_array *y); /* 0-d mean of (x - y)^2 */
 
 /* ---- random: Philox 4x32-10, keyed by a seed and a counter that each draw advances ------------------------------
- * The generator is the process's; a scope may have its own. The same state gives the same bits on every device. */
+ * The generator is the process's; a scope may have its own. The same state gives the same bits on every device.
+ * Other generators, where a device has them: `generator` of chx_random_attr, through chx_apply. */
 typedef struct chx_random_state { uint64_t seed, counter; } chx_random_state;
 void chx_seed(uint64_t seed);                               /* the process's generator, counter 0 */
 chx_random_state chx_random_get(const chx_scope *s);        /* the scope's, or the process's if it has none or s is NULL */

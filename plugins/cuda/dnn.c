@@ -12,7 +12,7 @@
 #include <string.h>
 #include "nvidia.h"
 
-enum { CHOICES = 8, HANDLE = 0 };
+enum { CHOICES = 8 };
 static const size_t most_workspace = (size_t)256 << 20;
 
 #define DNN_FUNCTIONS(F) \
@@ -58,22 +58,22 @@ static chx_status handle_of(const chx_call *c, cudnnHandle_t *out)
 {
   const chx_status st = drv_enter(c->dev);
   if (st) return st;
-  if (!c->queue->handle[HANDLE]) {
+  if (!c->queue->handle[CUDA_DNN]) {
     cudnnHandle_t made = NULL;
     cudnnStatus_t code = dnn.create(&made);
     if (!code && (code = dnn.set_stream(made, c->queue->stream))) dnn.destroy(made);
     if (code == CUDNN_STATUS_ALLOC_FAILED) return failed(c, code, "cudnnCreate");
     if (code) return drv_without(c->dev, &c->dev->no_dnn, "cuDNN", dnn.error_string(code));
-    c->queue->handle[HANDLE] = made;
+    c->queue->handle[CUDA_DNN] = made;
   }
-  *out = c->queue->handle[HANDLE];
+  *out = c->queue->handle[CUDA_DNN];
   return CHX_OK;
 }
 
 void cuda_dnn_close(chx_queue *q)
 {
-  if (q->handle[HANDLE]) dnn.destroy(q->handle[HANDLE]);
-  q->handle[HANDLE] = NULL;
+  if (q->handle[CUDA_DNN]) dnn.destroy(q->handle[CUDA_DNN]);
+  q->handle[CUDA_DNN] = NULL;
 }
 
 /* Which calls those are that cuDNN has, their plans say, once a signature. */

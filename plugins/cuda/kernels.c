@@ -12,6 +12,13 @@ const chx_kernel *const drv_vendor_kernels[] = {
 #endif
   NULL};
 
+chx_status (*const drv_generate)(const chx_call *) =
+#ifdef CHX_HAVE_CURAND
+  cuda_rand;
+#else
+  NULL;
+#endif
+
 void drv_blas_close(chx_dev *dev)
 {
   (void)dev;
@@ -25,6 +32,9 @@ void drv_queue_handles_close(chx_queue *q)
   (void)q;
 #ifdef CHX_HAVE_CUDNN
   cuda_dnn_close(q);
+#endif
+#ifdef CHX_HAVE_CURAND
+  cuda_rand_close(q);
 #endif
 }
 

@@ -3,6 +3,7 @@
  *
  *   vendor.h   the driver and NVRTC                    lt.c    matmul and linear by cuBLASLt
  *   kernels.c  NVIDIA's kernels, before the shared     dnn.c   convolutions by cuDNN
+ *                                                      rand.c  random bits by cuRAND's generators
  *
  * Each library is opened by the first operator that may use it. Where it is missing its kernels decline, for good, and
  * the shared ones serve.
@@ -15,10 +16,14 @@
 #pragma GCC visibility push(hidden)
 #endif
 
+enum { CUDA_DNN, CUDA_RAND }; /* chx_queue.handle */
+
 enum { CUDA_LT_KERNELS = 2, CUDA_DNN_KERNELS = 3 };
 extern const chx_kernel cuda_lt_kernels[CUDA_LT_KERNELS], cuda_dnn_kernels[CUDA_DNN_KERNELS];
 void cuda_lt_close(chx_dev *);
 void cuda_dnn_close(chx_queue *);
+chx_status cuda_rand(const chx_call *); /* gpu_device.generate */
+void cuda_rand_close(chx_queue *);
 
 /* CHX_CUDA_TF32=1: products of f32 may be computed from 19 bits of each factor. */
 bool cuda_tf32(void);

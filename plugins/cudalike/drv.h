@@ -208,6 +208,8 @@ bool drv_conv_of(int mode, const chx_call *c, drv_conv *p);
 
 /* The vendor's kernels, NULL-ended; the shared ones come after them. */
 extern const chx_kernel *const drv_vendor_kernels[];
+/* gpu_device.generate; NULL: the vendor's library has no generators. */
+extern chx_status (*const drv_generate)(const chx_call *);
 /* What those have made for a device (blas) and for a queue (handle) goes; the device is the calling thread's. */
 void drv_blas_close(chx_dev *);
 void drv_queue_handles_close(chx_queue *);

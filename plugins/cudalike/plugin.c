@@ -35,6 +35,7 @@ static drv_result describe(struct chx_dev *d, int ordinal, int version)
   d->pools = pools != 0;
   d->gpu.driver = &drv_driver;
   d->gpu.host = drv_host;
+  d->gpu.generate = drv_generate;
   snprintf(d->gpu.spec, sizeof d->gpu.spec, DRV_PLUGIN ":%u", n_devices);
   /* The compiler has no part in it: it is not opened where all programs are found on disk. */
   snprintf(id, sizeof id, "%.60s|%.60s|%d", d->name, d->arch, version);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * k_random.c: random_bits, which is Philox 4x32-10, and arange.
+ * k_random.c: random_bits, which is Philox 4x32-10 where no other generator is asked for, and arange.
  *
  * arange of whole numbers is exact through 64 wrapping bits; else each element is start + i step in f64, rounded as
  * copy would, which a device without f64 declines.
@@ -31,6 +31,17 @@ static const char *const random_functions[] = {"random_bits", NULL};
 const gpu_family gpu_random_family = {"random_bits", sizeof(random_spec), write_random, random_example,
                                       random_functions};
 
+/* Another generator's: of the vendor's library, if that has it. */
+static chx_status other_bits(const chx_call *c, int64_t generator)
+{
+  static const char *const names[CHX_GENERATORS] = CHX_GENERATOR_NAMES;
+  gpu_device *g = gpu_of(c->dev);
+  const chx_status st = g->generate ? g->generate(c) : CHX_DECLINED;
+  if (st != CHX_DECLINED) return st;
+  return gpu_fail(g, CHX_EUNSUPPORTED, "random_bits: there is no generator '%s', want '%s'",
+                  (uint64_t)generator < CHX_GENERATORS ? names[generator] : "of a later version", names[0]);
+}
+
 static chx_status random_bits(void *self, const chx_call *c)
 {
   const chx_random_attr *p = c->attr;
@@ -39,6 +50,7 @@ static chx_status random_bits(void *self, const chx_call *c)
   const random_args a = {gpu_count(y) * each, gpu_offset(y) * each, (uint64_t)p->seed, (uint64_t)p->counter};
   gpu_function *fn;
   (void)self;
+  if (p->generator != CHX_GENERATOR_PHILOX) return other_bits(c, p->generator);
   if (!a.words) return CHX_OK;
   const chx_status st = gpu_find(gpu_of(c->dev), &gpu_random_family, &(random_spec){0}, 0, &fn);
   if (st) return st;

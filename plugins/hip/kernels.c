@@ -62,6 +62,8 @@ void drv_queue_handles_close(chx_queue *q)
   hip_miopen_close(q);
 }
 
+chx_status (*const drv_generate)(const chx_call *) = NULL;
+
 void drv_blas_close(chx_dev *dev) { dev->blas = NULL; }
 
 /* ---- kernels ----------------------------------------------------------------------------------------------------- */

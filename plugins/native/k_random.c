@@ -46,7 +46,11 @@ static chx_status random_bits(void *self, const chx_call *call)
   const chx_random_attr *a = call->attr;
   const chx_tensor *y = &call->out[0];
   bits p = {(uint64_t)a->seed, (uint64_t)a->counter, nat_count(y) * (nat_size(y) / 4), nat_data(y)};
+  static const char *const names[CHX_GENERATORS] = CHX_GENERATOR_NAMES;
   (void)self;
+  if (a->generator != CHX_GENERATOR_PHILOX)
+    return nat_fail(CHX_EUNSUPPORTED, "random_bits: there is no generator '%s', want '%s'",
+                    (uint64_t)a->generator < CHX_GENERATORS ? names[a->generator] : "of a later version", names[0]);
   nat_parallel((p.words + 3) / 4, NAT_GRAIN / 4, blocks, &p);
   return CHX_OK;
 }

@@ -22,7 +22,11 @@ static chx_status random_bits(void *self, const chx_call *c)
   const chx_tensor *y = &c->out[0];
   int64_t i[CHX_MAX_RANK] = {0}, n = 0, per = 16 / ref_size(y);
   uint32_t x[4];
+  static const char *const names[CHX_GENERATORS] = CHX_GENERATOR_NAMES;
   (void)self;
+  if (p->generator != CHX_GENERATOR_PHILOX)
+    return ref_fail(CHX_EUNSUPPORTED, "random_bits: there is no generator '%s', want '%s'",
+                    (uint64_t)p->generator < CHX_GENERATORS ? names[p->generator] : "of a later version", names[0]);
   if (ref_count(y)) do {
       philox((uint64_t)p->seed, (uint64_t)p->counter + (uint64_t)(n / per), x);
       memcpy(ref_at(y, i), (char *)x + n % per * ref_size(y), (size_t)ref_size(y));
