@@ -73,7 +73,7 @@ void cuda_lt_close(chx_dev *dev)
 /* ---- plans ------------------------------------------------------------------------------------------------------- */
 
 typedef struct plan {
-  drv_product p;
+  gpu_product p;
   cublasLtMatmulDesc_t desc;
   cublasLtMatrixLayout_t a, b, d;
   bool has[2]; /* neither: cuBLASLt has nothing for it, and the plan declines */
@@ -103,7 +103,7 @@ static types types_of(const chx_call *c)
   }
 }
 
-static cublasStatus_t layout(cublasLtMatrixLayout_t *out, types t, const drv_matrix *m, int64_t rows, int64_t columns,
+static cublasStatus_t layout(cublasLtMatrixLayout_t *out, types t, const gpu_matrix *m, int64_t rows, int64_t columns,
                              int64_t batch)
 {
   const int32_t count = (int32_t)batch;
@@ -117,7 +117,7 @@ static cublasStatus_t layout(cublasLtMatrixLayout_t *out, types t, const drv_mat
 
 static cublasStatus_t describe(plan *l, types t, const void *bias)
 {
-  const drv_product *p = &l->p;
+  const gpu_product *p = &l->p;
   const cublasOperation_t ta = p->a.turned ? CUBLAS_OP_T : CUBLAS_OP_N, tb = p->b.turned ? CUBLAS_OP_T : CUBLAS_OP_N;
   const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
   cublasStatus_t st = lt.desc_create(&l->desc, t.compute, t.scale);
@@ -161,16 +161,16 @@ static cublasStatus_t choose(cublasLtHandle_t handle, plan *l, int which, uint32
 
 static bool is_linear(const void *self) { return *(const bool *)self; }
 
-static bool product_of(const void *self, const chx_call *c, drv_product *p)
+static bool product_of(const void *self, const chx_call *c, gpu_product *p)
 {
-  return is_linear(self) ? drv_product_of_linear(c, p) : drv_product_of_matmul(c, p);
+  return is_linear(self) ? gpu_product_of_linear(c, p) : gpu_product_of_matmul(c, p);
 }
 
 static bool aligned(const void *p) { return (uintptr_t)p % 16 == 0; }
 
 static chx_status accepts(void *self, const chx_call *c)
 {
-  drv_product p;
+  gpu_product p;
   if (!product_of(self, c, &p) || (p.bias && !aligned(drv_data(&c->in[2])))) return CHX_DECLINED;
   return !atomic_load(&c->dev->no_blas) && opened() ? CHX_OK : CHX_DECLINED;
 }

@@ -4,9 +4,8 @@
  *
  *   api.c      the driver's library and the compiler's, opened at run time      queue.c    queues and points
  *   plugin.c   the descriptor and the devices                                   driver.c   programs and launches
- *   memory.c   blocks, copies, peers                                            product.c  matmul as a BLAS sees it
- *   import.c   memory of others                                                 conv.c     convolutions as cuDNN and MIOpen see them
- *   capture.c  graphs
+ *   memory.c   blocks, copies, peers                                            import.c   memory of others
+ *   capture.c  graphs                                                           conv.c     convolutions as cuDNN and MIOpen see them
  *
  * All that differs is in vendor.h, which each of the two folders has: names of functions, types and codes, some inline
  * functions, and in the folder's own kernels, which use the vendor's libraries. No library of a vendor is linked to.
@@ -155,25 +154,6 @@ void drv_give_back(chx_dev *, chx_queue *, drv_ptr);
 /* ---- driver.c ---------------------------------------------------------------------------------------------------- */
 
 extern const gpu_driver drv_driver;
-
-/* ---- product.c --------------------------------------------------------------------------------------------------- */
-
-typedef struct drv_matrix { /* by columns; `turned`: what is stored is its transpose */
-  int64_t ld, step;         /* step: to the next of the batch, in elements */
-  bool turned;
-} drv_matrix;
-
-/* A call of matmul or linear as a BLAS by columns sees it: D[m, n] = A[m, k] B[k, n], `batch` times. */
-typedef struct drv_product {
-  int64_t m, n, k, batch;
-  drv_matrix a, b, d;
-  int a_in;  /* which input of the call A is; B is the other of 0 and 1 */
-  bool bias; /* the third input is added to each column of D */
-} drv_product;
-
-/* False: strides or lengths are not a BLAS's. */
-bool drv_product_of_matmul(const chx_call *c, drv_product *p);
-bool drv_product_of_linear(const chx_call *c, drv_product *p);
 
 /* ---- conv.c ------------------------------------------------------------------------------------------------------ */
 

@@ -8,7 +8,7 @@
  *
  *   module.c       the table of programs       text.c     text that grows, dtypes, geometry
  *   disk.c         compiled programs on disk    k_*.c      families: a table of chx_kernel each
- *   report.c       indices that are out of range
+ *   report.c       indices that are out of range          product.c  matmul as a BLAS sees it
  *
  * Conventions of the dialect. A buffer argument is a base pointer (a cl_mem has no arithmetic); where an operand begins is
  * an element offset in the geometry. Every kernel has groups of GPU_WG threads in one dimension. Results depend on the
@@ -208,6 +208,27 @@ static inline int64_t gpu_offset(const chx_tensor *t) { return (int64_t)(t->byte
 #define GPU_KERNEL_TABLES(F) F(reference) F(map) F(copy) F(gemm) F(reduce) F(argreduce) F(index) F(random) F(pool) F(sort) F(softmax) F(scan) F(layer_norm) F(batch_norm)
 /* Kernel number `index` of those that serve g; NULL ends them. In the reference mode these are the ones whose bits the mode fixes. */
 const chx_kernel *gpu_kernel_at(const gpu_device *g, uint32_t index);
+
+/* ---- for vendors' BLAS libraries (product.c) -------------------------------------------------------------------------------- */
+
+typedef struct gpu_matrix { /* by columns; `turned`: what is stored is its transpose */
+  int64_t ld, step;         /* step: to the next of the batch, in elements */
+  bool turned;
+} gpu_matrix;
+
+/* A call of matmul or linear as a BLAS by columns sees it: D[m, n] = A[m, k] B[k, n], `batch` times. */
+typedef struct gpu_product {
+  int64_t m, n, k, batch;
+  gpu_matrix a, b, d;
+  int a_in;  /* which input of the call A is; B is the other of 0 and 1 */
+  bool bias; /* the third input is added to each column of D */
+} gpu_product;
+
+/* False: strides or lengths are not a BLAS's. */
+bool gpu_product_of_matmul(const chx_call *c, gpu_product *p);
+bool gpu_product_of_linear(const chx_call *c, gpu_product *p);
+/* y = the third input in each row, by the shared copy kernel: for a BLAS that has no bias, and adds the product to it. */
+chx_status gpu_fill_rows(const chx_call *c);
 
 /* Texts of the dialect, from the files of the same name. */
 extern const char gpu_text_prelude[], gpu_text_formula[], gpu_text_refmath[], gpu_text_refnames[];

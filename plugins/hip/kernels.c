@@ -68,14 +68,14 @@ void drv_blas_close(chx_dev *dev) { dev->blas = NULL; }
 
 /* ---- kernels ----------------------------------------------------------------------------------------------------- */
 
-static bool product_of(const void *self, const chx_call *c, drv_product *p)
+static bool product_of(const void *self, const chx_call *c, gpu_product *p)
 {
-  return *(const bool *)self ? drv_product_of_linear(c, p) : drv_product_of_matmul(c, p);
+  return *(const bool *)self ? gpu_product_of_linear(c, p) : gpu_product_of_matmul(c, p);
 }
 
 static chx_status accepts(void *self, const chx_call *c)
 {
-  drv_product p;
+  gpu_product p;
   if (c->queue && c->queue->capture) return CHX_DECLINED; /* its workspace is the handle's, and goes with the queue */
   return product_of(self, c, &p) && !atomic_load(&c->dev->no_blas) && opened() ? CHX_OK : CHX_DECLINED;
 }
@@ -85,24 +85,6 @@ const chx_kernel *hip_shared(const chx_dev *dev, const char *op)
   const chx_kernel *k = NULL;
   for (uint32_t i = 0; (k = gpu_kernel_at(&dev->gpu, i)) && strcmp(k->op, op); i++) {}
   return k;
-}
-
-/* y = the bias in each row, by the shared copy kernel. */
-static chx_status fill_bias(const chx_call *c)
-{
-  const chx_kernel *copy = hip_shared(c->dev, "copy");
-  if (!copy) return CHX_DECLINED;
-  const int64_t strides[2] = {0, c->in[2].strides[0]};
-  chx_tensor row = c->in[2];
-  row.ndim = 2;
-  row.shape = c->out[0].shape;
-  row.strides = strides;
-  row.flags &= ~(uint64_t)CHX_T_CONTIGUOUS;
-  chx_call call = *c;
-  call.in = &row;
-  call.n_in = 1;
-  call.attr = NULL;
-  return copy->run(copy->self, &call);
 }
 
 static rocblas_datatype type_of(int dtype)
@@ -118,12 +100,12 @@ static chx_status run(void *self, const chx_call *c)
   const rocblas_datatype type = type_of(gpu_dtype(&c->out[0]));
   const bool wide = type == rocblas_datatype_f64_r;
   rocblas_handle handle = NULL;
-  drv_product p;
+  gpu_product p;
   if (!product_of(self, c, &p)) return CHX_DECLINED;
   const float one_f = 1, beta_f = p.bias ? 1 : 0;
   const double one_d = 1, beta_d = p.bias ? 1 : 0;
   chx_status st = handle_of(c, &handle);
-  if (!st && p.bias) st = fill_bias(c);
+  if (!st && p.bias) st = gpu_fill_rows(c);
   if (st) return st;
   void *d = drv_data(&c->out[0]);
   const rocblas_status code = roc.gemm(

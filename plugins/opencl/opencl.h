@@ -3,8 +3,8 @@
  *
  *   api.c      libOpenCL, opened at run time          queue.c    queues and points
  *   plugin.c   the descriptor and the devices         driver.c   programs and launches, for plugins/gpu
- *   memory.c   buffers, copies, maps                import.c   memory of others
- *   rtc.c      kernels that others give as text
+ *   memory.c   buffers, copies, maps                  import.c   memory of others
+ *   rtc.c      kernels that others give as text       clblast.c  products by CLBlast
  *
  * OpenCL 1.2 is enough. A buffer's handle is its cl_mem; the core never adds to one, since the devices say that they
  * can be mapped (and mapping part of a block would lock its neighbours).
@@ -41,6 +41,8 @@ struct chx_dev {
   cl_platform_id platform;
   cl_device_id device;
   cl_context context; /* made when the device is opened */
+  bool clblast;       /* its kernels are listed */
+  atomic_bool no_clblast; /* the library is missing, or does not work with this device */
   bool host_shared;   /* device and host have the same memory: a map is no copy */
   cl_ulong memory, max_alloc;
   cl_uint alignment;
@@ -90,6 +92,9 @@ void *ocl_queue_native(chx_dev *, chx_queue *);
 chx_status ocl_queue_report(gpu_device *, chx_queue *, void **handle); /* gpu_driver.report */
 /* A command was put in, or `code` says why not. */
 chx_status ocl_queued(chx_dev *, chx_queue *, cl_int code, const char *call);
+
+/* clblast.c: NULL-ended, before the shared kernels where dev->clblast */
+extern const chx_kernel *const ocl_clblast_kernels[];
 
 /* driver.c, rtc.c */
 extern const gpu_driver ocl_driver;

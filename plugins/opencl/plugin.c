@@ -3,7 +3,7 @@
  * them.
  *
  * CHX_OPENCL_PLATFORM, part of a platform's name, keeps the others out. CHX_OPENCL_LIBRARY names another libOpenCL,
- * CHX_OPENCL_OPTIONS adds options for clBuildProgram.
+ * CHX_OPENCL_OPTIONS adds options for clBuildProgram; CHX_OPENCL_CLBLAST=1 or 0 wants CLBlast on every device, or on none.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +31,21 @@ static bool has_f64(cl_device_id device)
 {
   cl_device_fp_config config = 0;
   return !ocl.clGetDeviceInfo(device, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof config, &config, NULL) && config != 0;
+}
+
+/* CLBlast is for GPUs, unless the user says otherwise; on CPUs it compiles for seconds and is slower than our own product. */
+static bool wants_clblast(const struct chx_dev *d)
+{
+#if CHX_HAVE_CLBLAST
+  cl_device_type type = 0;
+  const char *own = CHX_HAS(ocl_host, chx_host, option) ? ocl_host->option(ocl_host->ctx, "CHX_OPENCL_CLBLAST") : NULL;
+  if (d->gpu.reference) return false; /* its sums are in an order of its own */
+  if (own && *own) return strcmp(own, "0") != 0;
+  return !ocl.clGetDeviceInfo(d->device, CL_DEVICE_TYPE, sizeof type, &type, NULL) && type & CL_DEVICE_TYPE_GPU;
+#else
+  (void)d;
+  return false;
+#endif
 }
 
 static void describe(struct chx_dev *d, const char *platform)
@@ -66,6 +81,7 @@ static void describe(struct chx_dev *d, const char *platform)
                                     : (f64 ? "#define GPU_F64 1\n" : "");
   d->gpu.dtypes = CHX_ANY_REAL | CHX_BIT(CHX_C64) | CHX_BIT(CHX_C128);
   if (!f64) d->gpu.dtypes &= ~(CHX_BIT(CHX_F64) | CHX_BIT(CHX_C128));
+  d->clblast = wants_clblast(d);
   d->gpu.units = units ? units : 1;
   d->gpu.max_groups = INT32_MAX / GPU_WG;
 }
@@ -119,7 +135,12 @@ static chx_status info(chx_dev *dev, chx_device_info *out)
 
 static const chx_kernel *kernel(chx_dev *dev, uint32_t index)
 {
-  return gpu_kernel_at(&dev->gpu, index);
+  uint32_t n = 0;
+#if CHX_HAVE_CLBLAST
+  for (; dev->clblast && ocl_clblast_kernels[n]; n++)
+    if (n == index) return ocl_clblast_kernels[n];
+#endif
+  return gpu_kernel_at(&dev->gpu, index - n);
 }
 
 static chx_status device_open(void *state, uint32_t i, chx_dev **out)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * product.c: matmul and linear as a BLAS by columns sees them.
+ * product.c: matmul and linear as a BLAS by columns sees them, for the plugins that open a vendor's.
  *
  * Rows of y that are dense make y, read by columns, the transpose: D = y' = b' a', so that A is the call's second
  * input.
  */
-#include "drv.h"
+#include <string.h>
+#include "gpu.h"
 
 /* What lies at rows x columns elements with these steps, as a matrix by columns. */
-static bool matrix_of(int64_t rows, int64_t columns, int64_t row, int64_t column, drv_matrix *m)
+static bool matrix_of(int64_t rows, int64_t columns, int64_t row, int64_t column, gpu_matrix *m)
 {
   if ((row == 1 || rows == 1) && (column >= rows || columns == 1)) {
     m->ld = columns == 1 ? rows : column;
@@ -45,9 +46,9 @@ static bool batch_of(const chx_call *c, const chx_tensor *const t[3], int64_t *c
 typedef struct steps { int64_t row, column; } steps;
 
 /* y[rows, columns] = left right, steps of each; y's rows or columns must be dense. */
-static bool product_of(drv_product *p, int64_t rows, int64_t columns, int64_t inner, steps left, steps right, steps y)
+static bool product_of(gpu_product *p, int64_t rows, int64_t columns, int64_t inner, steps left, steps right, steps y)
 {
-  const drv_matrix none = {0};
+  const gpu_matrix none = {0};
   p->a = p->b = p->d = none;
   p->k = inner;
   p->bias = false;
@@ -65,13 +66,13 @@ static bool product_of(drv_product *p, int64_t rows, int64_t columns, int64_t in
                                                                            &p->b);
 }
 
-static bool small_enough(const drv_product *p)
+static bool small_enough(const gpu_product *p)
 {
   return p->m <= INT32_MAX && p->n <= INT32_MAX && p->k <= INT32_MAX && p->batch <= INT32_MAX && p->a.ld <= INT32_MAX &&
          p->b.ld <= INT32_MAX && p->d.ld <= INT32_MAX;
 }
 
-bool drv_product_of_matmul(const chx_call *c, drv_product *p)
+bool gpu_product_of_matmul(const chx_call *c, gpu_product *p)
 {
   const chx_tensor *a = &c->in[0], *b = &c->in[1], *y = &c->out[0];
   const int r = y->ndim - 2;
@@ -87,7 +88,7 @@ bool drv_product_of_matmul(const chx_call *c, drv_product *p)
   return p->batch > 0 && small_enough(p);
 }
 
-bool drv_product_of_linear(const chx_call *c, drv_product *p)
+bool gpu_product_of_linear(const chx_call *c, gpu_product *p)
 {
   const chx_tensor *x = &c->in[0], *w = &c->in[1], *y = &c->out[0];
   const chx_tensor *bias = c->n_in > 2 && !(c->in[2].flags & CHX_T_ABSENT) ? &c->in[2] : NULL;
@@ -97,4 +98,22 @@ bool drv_product_of_linear(const chx_call *c, drv_product *p)
     return false;
   p->bias = bias != NULL;
   return small_enough(p) && (!bias || (p->a_in == 1 && (bias->strides[0] == 1 || bias->shape[0] == 1)));
+}
+
+chx_status gpu_fill_rows(const chx_call *c)
+{
+  const chx_kernel *copy = NULL;
+  for (uint32_t i = 0; (copy = gpu_kernel_at(gpu_of(c->dev), i)) && strcmp(copy->op, "copy"); i++) {}
+  if (!copy) return CHX_DECLINED;
+  const int64_t strides[2] = {0, c->in[2].strides[0]};
+  chx_tensor row = c->in[2];
+  row.ndim = 2;
+  row.shape = c->out[0].shape;
+  row.strides = strides;
+  row.flags &= ~(uint64_t)CHX_T_CONTIGUOUS;
+  chx_call call = *c;
+  call.in = &row;
+  call.n_in = 1;
+  call.attr = NULL;
+  return copy->run(copy->self, &call);
 }
