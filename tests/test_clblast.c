@@ -83,7 +83,7 @@ static void products(chx_scope *s)
 static bool by_clblast(void)
 {
   alarm(400); /* it compiles for seconds, on a busy machine for a minute */
-  setenv("CLBLAST_BUILD_OPTIONS", " -cl-opt-disable ", 1); /* a tenth of the time; CLBlast joins it to its own without a space */
+  setenv("CLBLAST_BUILD_OPTIONS", " -cl-opt-disable ", 1); /* else PoCL's optimizer takes minutes; spaces, as CLBlast puts none */
   setenv("CHX_OPENCL_CLBLAST", "1", 1);
   chx_scope *s = chx_scope_begin("opencl:0");
   chx_set_log(keep_log, NULL, 1);

@@ -205,9 +205,26 @@ static void compare(const char *device)
   }
 }
 
+/* Quotients and roots of f32 by the device itself, also where it promises them in f64 alone. */
+static void by_the_device(const char *device)
+{
+  chx_scope *s = chx_scope_begin(device);
+  if (chx_scope_error(s) || !chx_full(s, CHX_F64, 0, NULL, 1)) {
+    skip(1, device);
+  } else {
+    chx_array *x = numbers(s, CHX_F32, SHAPE(3, 67), 7, 20);
+    chx_scope_set_fallback(s, CHX_FALLBACK_DENY);
+    ok(chx_div(s, x, chx_exp(s, x)) && chx_rsqrt(s, chx_abs(s, x)) && chx_floor_divide(s, x, chx_real(s, 3)),
+       "%s: division needs no fallback %s", device, chx_scope_message(s));
+  }
+  chx_scope_end(s);
+}
+
 int main(void)
 {
   setenv("CHX_REFERENCE", "1", 1);
+  by_the_device("opencl:0");
+  by_the_device("opencl:1");
   compare("sim:0");
   compare("dnnl:0");
   compare("opencl:0");

@@ -36,6 +36,15 @@
 #undef rint
 #undef fmod
 #undef copysign
+#ifdef CHX_ON_DEVICE
+/* Not every GPU divides f32 as IEEE 754 says; all do so in f64. A quotient, or a square root, of f32 that is rounded to f64 and then to
+ * f32 is the correctly rounded one, as 53 >= 2 * 24 + 2 (S. A. Figueroa, When is double rounding innocuous?, SIGNUM Newsletter
+ * 30(3), 1995). CHX_QUOTIENT goes before each divisor in the formulas, where quotients are the result. */
+#define CHX_QUOTIENT (double)
+#undef CHX_IDIV_F
+#define CHX_IDIV_F(x, y) \
+  ((y) == (T)0 ? (x) / (y) : rint((T)(((x) - fmod(x, y)) / (double)(y)) - (CHX_FIX_F(x, y) ? (T)1 : (T)0)))
+#endif
 #define exp(x) ((T)chx_ref_exp((double)(x)))
 #define exp2(x) ((T)chx_ref_exp2((double)(x)))
 #define expm1(x) ((T)chx_ref_expm1((double)(x)))

@@ -41,7 +41,6 @@ static drv_result describe(struct chx_dev *d, int ordinal, int version)
   snprintf(id, sizeof id, "%.60s|%.60s|%d", d->name, d->arch, version);
   memcpy(d->gpu.id, id, sizeof id);
   gpu_read_options(&d->gpu);
-  d->gpu.exact = true; /* unless the compilers are told otherwise */
   d->gpu.defines = d->gpu.reference ? "#define GPU_REFERENCE 1\n" : "";
   d->gpu.dtypes = CHX_ANY_REAL | CHX_BIT(CHX_C64) | CHX_BIT(CHX_C128);
   d->gpu.units = units > 0 ? (uint32_t)units : 1;

@@ -71,7 +71,6 @@ struct gpu_device { /* the first member of the vendor's struct chx_dev; filled b
   struct gpu_table *table; /* module.c */
   /* random_bits by a generator of the vendor's library that is not Philox; CHX_DECLINED: it has not; may be NULL. */
   chx_status (*generate)(const chx_call *);
-  bool exact;          /* division and square roots of f32 are rounded correctly */
   bool reference;      /* CHX_REFERENCE=1: the same bits as every other backend; `defines` has GPU_REFERENCE then */
 };
 static inline gpu_device *gpu_of(chx_dev *dev) { return (gpu_device *)(void *)dev; }

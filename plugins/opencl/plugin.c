@@ -76,7 +76,6 @@ static void describe(struct chx_dev *d, const char *platform)
   snprintf(id, sizeof id, "%.40s|%.70s|%.60s|%.40s|%s", platform, d->name, d->version, driver, d->build_options);
   memcpy(d->gpu.id, id, sizeof id);
   gpu_read_options(&d->gpu);
-  d->gpu.exact = (single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
   d->gpu.defines = d->gpu.reference ? (f64 ? "#define GPU_F64 1\n#define GPU_REFERENCE 1\n" : "#define GPU_REFERENCE 1\n")
                                     : (f64 ? "#define GPU_F64 1\n" : "");
   d->gpu.dtypes = CHX_ANY_REAL | CHX_BIT(CHX_C64) | CHX_BIT(CHX_C128);
