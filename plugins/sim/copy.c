@@ -44,22 +44,28 @@ static chx_status run_copy(struct sim_job *job)
   return st;
 }
 
-static chx_status again(const struct sim_job *job, struct sim_job **out);
+static chx_status repeat(const struct sim_job *job, const struct sim_late *late)
+{
+  struct copy_job c = *(const struct copy_job *)job;
+  struct sim_late fault = *late;
+  c.late = fault.code ? &fault : NULL;
+  return run_copy(&c.job);
+}
 
-/* A job, or NULL without an error if there is nothing to do. */
-static chx_status make(chx_dev *dev, chx_queue *q, void *dst, chx_dev *from, const void *src, uint64_t bytes, uint32_t dir,
-                       struct sim_job **out)
+static chx_status copy(chx_dev *dev, chx_queue *q, void *dst, chx_dev *from, const void *src, uint64_t bytes, uint32_t dir)
 {
   struct sim_late late;
-  chx_status st = sim_queue_action(dev, q, CHX_SIM_COPY, directions[dir], &late);
-  *out = NULL;
+  chx_status st = dir == DEVICE_TO_HOST || dir == PEER ? sim_not_recording(q, directions[dir]) : CHX_OK;
+  if (!st) st = sim_queue_action(dev, q, CHX_SIM_COPY, directions[dir], &late);
   if (st) return st;
   if (!bytes && !late.code) return CHX_OK;
   uint64_t payload = dir == HOST_TO_DEVICE ? bytes : 0, fault = late.code ? sizeof late : 0;
   struct copy_job *c = sim_job_new(sizeof *c + fault + payload, run_copy);
   if (!c) return CHX_ENOMEM;
   char *room = (char *)(c + 1);
-  c->job.again = again;
+  c->job.repeat = repeat;
+  c->job.action = CHX_SIM_COPY;
+  c->job.what = directions[dir];
   c->dev = dev;
   c->from = from;
   c->bytes = bytes;
@@ -68,22 +74,7 @@ static chx_status make(chx_dev *dev, chx_queue *q, void *dst, chx_dev *from, con
   c->src = src;
   if (fault) c->late = memcpy(room, &late, sizeof late);
   if (payload) c->src = memcpy(room + fault, src, bytes);
-  *out = &c->job;
-  return CHX_OK;
-}
-
-static chx_status again(const struct sim_job *job, struct sim_job **out)
-{
-  const struct copy_job *c = (const struct copy_job *)job;
-  return make(c->dev, NULL, c->dst, c->from, c->src, c->bytes, c->dir, out);
-}
-
-static chx_status copy(chx_dev *dev, chx_queue *q, void *dst, chx_dev *from, const void *src, uint64_t bytes, uint32_t dir)
-{
-  struct sim_job *job;
-  chx_status st = dir == DEVICE_TO_HOST || dir == PEER ? sim_not_recording(q, directions[dir]) : CHX_OK;
-  if (!st) st = make(dev, q, dst, from, src, bytes, dir, &job);
-  return st || !job ? st : sim_enqueue(dev, q, job);
+  return sim_enqueue(dev, q, &c->job);
 }
 
 chx_status sim_copy(chx_dev *dev, chx_queue *q, void *dst, uint64_t dst_off, const void *src, uint64_t src_off,

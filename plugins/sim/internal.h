@@ -150,14 +150,19 @@ void sim_maps_forget(struct chx_dev *dev);
 /* CHX_OK, or the error of a job that uses memory which the host has mapped. */
 chx_status sim_not_mapped(struct chx_dev *dev, struct sim_block *b, bool writes, const char *what);
 
+struct sim_late;
+
 /* ---- queues (queue.c) ---------------------------------------------------------------------------------------------- */
 
 struct sim_job {
   struct sim_job *next;
   uint64_t point;
   chx_status (*run)(struct sim_job *job); /* on the queue's thread; the job is freed after it */
-  /* As if what queued the job had been called again: counted as an action, and another job made. NULL: it cannot be captured. */
-  chx_status (*again)(const struct sim_job *job, struct sim_job **out);
+  void (*gone)(struct sim_job *job);      /* before it is freed, run or not; NULL: nothing */
+  /* Of a job that can be captured: does it, with that fault, and leaves it as it is; what it is counted as, and called. */
+  chx_status (*repeat)(const struct sim_job *job, const struct sim_late *late);
+  uint32_t action;
+  const char *what;
   bool always;                            /* run even after an earlier job has failed, and not captured */
 };
 
@@ -175,16 +180,11 @@ chx_status sim_queue_call(chx_dev *dev, chx_queue *q, void (*fn)(void *), void *
 void *sim_queue_native(chx_dev *dev, chx_queue *q);
 void sim_queues_stop(void); /* ends all threads; what is still queued is dropped */
 
-struct sim_late;
-
 /* ---- captures (capture.c) ------------------------------------------------------------------------------------------ */
 
-struct sim_graph {
-  struct chx_dev *dev;
-  struct sim_job *first, *last;
-};
-
+struct sim_graph;
 extern const chx_capture_ops sim_capture_ops;
+void sim_graph_add(struct sim_graph *g, struct sim_job *job); /* takes the job */
 void sim_record(chx_queue *q, struct sim_graph *g); /* queue.c: from now on q adds its jobs to g; NULL: it does them */
 struct sim_graph *sim_recording(const chx_queue *q); /* NULL: q does its jobs */
 /* CHX_OK, or while q records the error of what is not one of its jobs. */

@@ -154,21 +154,18 @@ static void settle(struct kernel_job *j)
   }
 }
 
-static chx_status again(const struct sim_job *job, struct sim_job **out)
+static chx_status repeat(const struct sim_job *job, const struct sim_late *late)
 {
   const struct kernel_job *was = (const struct kernel_job *)job;
   const size_t bytes = sizeof *was + was->attr_bytes;
-  struct sim_late late;
-  chx_status st = sim_action(was->dev, CHX_SIM_KERNEL, was->native->op, &late);
-  if (st) return st;
-  struct kernel_job *j = sim_job_new(bytes, run_job);
-  if (!j) return CHX_ENOMEM;
+  struct kernel_job *j = malloc(bytes);
+  if (!j) return sim_fail(CHX_ENOMEM, "sim: the host has no %zu bytes to repeat a job", bytes);
   memcpy(j, was, bytes);
-  j->job = (struct sim_job){.run = run_job};
-  j->late = late;
+  j->late = *late;
   settle(j);
-  *out = &j->job;
-  return CHX_OK;
+  chx_status st = run_job(&j->job);
+  free(j);
+  return st;
 }
 
 static chx_status run(void *self, const chx_call *call)
@@ -181,7 +178,9 @@ static chx_status run(void *self, const chx_call *call)
   size_t attr_bytes = call->attr ? k->k.attr_size : 0;
   struct kernel_job *j = sim_job_new(sizeof *j + attr_bytes, run_job);
   if (!j) return CHX_ENOMEM;
-  j->job.again = again;
+  j->job.repeat = repeat;
+  j->job.action = CHX_SIM_KERNEL;
+  j->job.what = k->k.op;
   j->dev = call->dev;
   j->native = k->native;
   j->call = for_native(call);

@@ -80,23 +80,24 @@ void *sim_job_new(uint64_t bytes, chx_status (*run)(struct sim_job *))
   return job;
 }
 
+static void end_job(struct sim_job *job)
+{
+  if (job->gone) job->gone(job);
+  free(job);
+}
+
 chx_status sim_enqueue(struct chx_dev *dev, chx_queue *q, struct sim_job *job)
 {
   if (!q) {
     chx_status st = job->run(job);
-    free(job);
+    end_job(job);
     return st;
   }
   if (q->dev != dev) {
-    free(job);
+    end_job(job);
     return sim_fail(CHX_EDEVICE, "the queue is one of %s, not of %s", q->dev->name, dev->name);
   }
-  if (q->records && !job->always) {
-    if (q->records->last) q->records->last->next = job;
-    else q->records->first = job;
-    q->records->last = job;
-    return CHX_OK;
-  }
+  if (q->records && !job->always) return sim_graph_add(q->records, job), CHX_OK;
   pthread_mutex_lock(&q->lock);
   job->point = ++q->submitted;
   if (q->last) q->last->next = job;
@@ -145,7 +146,7 @@ static void *work(void *arg)
       job_text = NULL;
     }
     uint64_t point = job->point;
-    free(job);
+    end_job(job);
 
     pthread_mutex_lock(&q->lock);
     q->finished = point;
