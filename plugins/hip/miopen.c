@@ -91,6 +91,7 @@ void hip_miopen_close(chx_queue *q)
 static chx_status accepts(void *self, const chx_call *c)
 {
   (void)self;
+  if (c->queue && c->queue->capture) return CHX_DECLINED; /* what a solution does beside its launches is its own affair */
   return !atomic_load(&c->dev->no_dnn) && opened() ? CHX_OK : CHX_DECLINED;
 }
 
