@@ -3,9 +3,9 @@
  *
  * While a thread records, nothing runs. Each buffer that a recorded command touches is kept until the capture is freed,
  * so that its address stays good; the queues that use it now are looked at when the capture is launched, not before.
- * Buffers that are allocated meanwhile come from the backend or the device's shared level, never from the thread's bins, which are put
- * aside: so chxi_buffer_new sees that a thread records by a look that it takes anyway. One that only the capture still holds
- * serves the next allocation, and, once recording has ended, needs no order of its own between launches.
+ * Buffers that are allocated meanwhile come from the backend or the device's shared level, not from the thread's bins: these are
+ * put aside, so that chxi_buffer_new sees that a thread records by a look that it takes anyway. One that only the capture
+ * still holds serves the next allocation, and, once recording has ended, needs no order of its own between launches.
  */
 #include "runtime.h"
 #include <stdio.h>
@@ -21,7 +21,7 @@ struct chx_capture {
   chxi_device *dev;
   const chx_capture_ops *ops;
   enum state state;
-  chxi_thread *th;       /* while it is recorded: the thread, its queue and its bins */
+  chxi_thread *th;       /* that records it, on q; its bins, while it does */
   chxi_stream *q;
   chxi_bins *bins;
   atomic_bool abandoned; /* another thread has freed it */
@@ -77,7 +77,7 @@ static item *item_of(chx_capture *c, chxi_buffer *b)
 static void let_go(chx_capture *c)
 {
   for (size_t i = 0; i < c->n; i++) chxi_buffer_unref(c->items[i].b);
-  for (size_t i = 0; i < c->n_plans; i++) chxi_plan_done(c->plans[i], c->last.q);
+  for (size_t i = 0; i < c->n_plans; i++) chxi_plan_done(c->plans[i], c->q);
   chxi_free(c->items, c->room * sizeof *c->items);
   if (c->slots) chxi_free(c->slots, 2 * c->room * sizeof *c->slots);
   chxi_free(c->plans, c->plans_room * sizeof(void *));
@@ -97,8 +97,6 @@ static chx_status stop(chx_capture *c, void **graph)
   chxi_stream_unlock(q);
   c->th->bins[c->dev->id] = c->bins;
   q->capture = NULL;
-  c->q = NULL;
-  c->bins = NULL;
   return st;
 }
 
@@ -350,7 +348,7 @@ void chx_capture_free(chx_capture *c)
   if (c->state == RECORDING) give_up(c, "it was freed");
   if (c->state == READY) {
     c->ops->drop(c->dev->dev, c->graph);
-    if (c->n_plans) chxi_stream_order(NULL, NULL, c->last); /* a plan names one queue, and this may have run on another */
+    if (c->n_plans) chxi_stream_order(NULL, NULL, c->last); /* plans are q's, and launches may have been another's */
     chxi_free(c->pins, c->pins_room * sizeof(void *));
     for (size_t i = c->n_shared; i < c->n; i++) {
       c->items[i].b->wrote = c->last;

@@ -140,9 +140,10 @@ static inline chxi_stream *chxi_recording(const chxi_device *dev)
   return q && q->capture ? q : NULL;
 }
 enum { CHXI_READS = 1, CHXI_WRITES = 2 };
-/* A command that q records reads or writes b. This and what follows give the capture up where they return false, with the error in s. */
+/* A command that q records reads or writes b. This and what follows give the capture up where they return false, with the
+ * error in s. */
 bool chxi_capture_touch(chx_scope *s, chxi_stream *q, chxi_buffer *b, int how);
-bool chxi_capture_plan(chx_scope *s, chxi_stream *q, struct chxi_plan *p); /* keeps the caller's use of p, as long as the capture lives */
+bool chxi_capture_plan(chx_scope *s, chxi_stream *q, struct chxi_plan *p); /* takes over the caller's use of p */
 bool chxi_capture_refuse(chx_scope *s, chxi_stream *q, chx_status code, const char *what); /* false, always */
 /* True, with "what cannot be captured" in s, if the calling thread records on dev. */
 bool chxi_capture_excludes(chx_scope *s, const chxi_device *dev, const char *what);

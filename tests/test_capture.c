@@ -394,6 +394,28 @@ static void *leaves(void *unused)
   return unused;
 }
 
+static void *frees(void *unused)
+{
+  chx_capture_free(shared);
+  return unused;
+}
+
+static void *begins_again(void *unused)
+{
+  chx_scope *s = chx_scope_begin("sim:0");
+  shared = chx_capture_begin(s);
+  chx_exp(s, numbers(s, 3, 1));
+  pthread_t t;
+  if (!pthread_create(&t, NULL, frees, NULL)) pthread_join(t, NULL);
+  chx_capture *c = chx_capture_begin(s);
+  right = c && !chx_capture_end(s, c) && is_usable(s);
+  chx_capture_free(c);
+  shared = chx_capture_begin(s); /* and once more, for the thread's end */
+  if (!pthread_create(&t, NULL, frees, NULL)) pthread_join(t, NULL);
+  chx_scope_end(s);
+  return unused;
+}
+
 static void run(void *(*fn)(void *))
 {
   pthread_t t;
@@ -423,6 +445,8 @@ static void threads(void)
      chx_scope_message(s));
   chx_capture_free(shared);
   ok(is_usable(s), "and its queue is usable");
+  run(begins_again);
+  ok(right, "one that another thread frees makes room for the next");
   chx_scope_rewind(s, 0, NULL);
   is_int((long long)stats(s).used, 0, "and its memory given back");
   chx_scope_end(s);
@@ -640,6 +664,54 @@ static bool mapped(void)
   return true;
 }
 
+/* sim under another name, of whose kernels copy alone says that it can be captured. */
+static const chx_device_ops *sims;
+static chx_device_ops bare_ops;
+
+static const chx_kernel *bare_kernel(chx_dev *dev, uint32_t i)
+{
+  static chx_kernel table[512];
+  const chx_kernel *k = i < 512 ? sims->kernel(dev, i) : NULL;
+  if (!k) return NULL;
+  table[i] = *k;
+  if (strcmp(k->op, "copy")) table[i].flags &= ~(uint32_t)CHX_K_CAPTURABLE;
+  return &table[i];
+}
+
+static const chx_device_ops *bare_device_ops(void *state) { return (void)state, &bare_ops; }
+
+static bool not_capturable(void)
+{
+  char path[4096];
+  const char *build = getenv("CHX_BUILDDIR");
+  snprintf(path, sizeof path, "%s/.libs/chx_sim.so", build ? build : ".");
+  void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  chx_entry_fn entry = lib ? (chx_entry_fn)dlsym(lib, CHX_ENTRY) : NULL;
+  if (!entry) return skip(1, "sim: chx was built without it"), true;
+  static chx_plugin bare;
+  bare = *entry();
+  bare.name = "bare";
+  bare.device_ops = bare_device_ops;
+  sims = entry()->device_ops(NULL);
+  bare_ops = *sims;
+  bare_ops.kernel = bare_kernel;
+  chx_scope *s = chx_scope_begin("native:0");
+  ok(!chx_add_plugin(s, &bare) && !chx_scope_set_device(s, "bare:0"), "sim as bare:0: %s", chx_scope_message(s));
+  chx_array *x = numbers(s, 3, 1);
+  chx_capture *c = chx_capture_begin(s);
+  chx_array *y = chx_copy(s, x);
+  ok(!chx_capture_end(s, c) && !chx_capture_launch(s, c) && is3(s, y, 1, 2, 3), "a kernel that can be captured: %s", chx_scope_message(s));
+  chx_capture_free(c);
+  c = chx_capture_begin(s);
+  chx_exp(s, x);
+  ok(strstr(chx_scope_message(s), "the kernel of this operator cannot be captured") && strstr(chx_scope_message(s), "(in exp)"),
+     "and one that cannot: %s", chx_scope_message(s));
+  chx_capture_free(c);
+  ok(is_usable(s), "bare:0 is usable");
+  chx_scope_end(s);
+  return true;
+}
+
 static bool waiting(void)
 {
   setenv("CHX_SYNC", "1", 1);
@@ -655,6 +727,7 @@ int main(void)
   in_child_of_tests(guarded);
   in_child_of_tests(mapped);
   in_child_of_tests(waiting);
+  in_child_of_tests(not_capturable);
   if (!sim_is_there(1) || !find_faults()) return done_testing();
   values();
   in_place();

@@ -434,29 +434,31 @@ chx_status chx_check_grad_twice(chx_scope *s, chx_grad_fn f, void *ctx, const ch
  *   }
  *   chx_capture_free(c);
  *
- * Captured is what the beginning thread does on the scope's device until the end, in any scope: kernels, copies on the device, and bytes
- * of the host on their way to it, as they are now. What runs on the host alone is not: numbers that it computes (a learning rate, the
- * count of an optimizer's steps) stay as they were. Backward and updates of parameters in place can be captured; a graph that was
- * recorded inside serves inside alone. Run the piece once before: what is made at first use is then there.
+ * Captured is what the beginning thread does on the scope's device until the end, in any scope: kernels, copies on the device,
+ * and bytes of the host on their way to it, as they are now. What runs on the host alone is not: numbers that it computes (a
+ * learning rate, the count of an optimizer's steps) stay as they were. Backward and updates of parameters in place can be
+ * captured; a graph that was recorded inside serves inside alone. Run the piece once before: what is made at first use is
+ * then there.
  *
- * Memory. Every buffer that is read or written stays as long as the capture, so that each launch finds it; memory of arrays that are gone
- * before the end (chx_scope_rewind) is used again within the capture. A launch counts as a write in place to all that it
- * writes: two launches, and other work on the same arrays, are in order on any queues of the device.
+ * Memory. Every buffer that is read or written stays as long as the capture, so that each launch finds it; memory of arrays
+ * that are gone before the end (chx_scope_rewind) is used again within the capture. A launch counts as a write in place to
+ * all that it writes: two launches, and other work on the same arrays, are in order on any queues.
  *
  * What cannot be captured is an error that says so, and gives the capture up: what waits for the device (chx_read, chx_item,
- * chx_sync, chx_memory_trim, chx_to_dlpack), a random operator, one that the device's backend has no capturable kernel for, chx_capture_launch. The arrays
- * made since the beginning are then undefined. */
+ * chx_sync, chx_memory_trim, chx_to_dlpack), a random operator, one without a kernel of the backend that can be captured,
+ * chx_capture_launch. The arrays made since the beginning are then undefined. */
 typedef struct chx_capture chx_capture;
 
-/* Records from here on. One at a time for a thread and device. NULL on error: CHX_EUNSUPPORTED the backend does not capture (native and ref do
- * not, nor does opencl), CHX_EARG this thread is recording on the device already. */
+/* Records from here on. One at a time for a thread and device. NULL on error: CHX_EUNSUPPORTED the backend does not capture
+ * (native, ref, dnnl and opencl do not), CHX_EARG this thread is recording on the device already. */
 chx_capture *chx_capture_begin(chx_scope *s);
 /* Ends recording, by the same thread. If s is in error by then, the capture is given up. */
 chx_status chx_capture_end(chx_scope *s, chx_capture *c);
-/* Queues what was recorded, once; does not wait. From any thread, one at a time. What fails on the device comes out of a later wait. */
+/* Queues what was recorded, once; does not wait. From any thread, one at a time. What fails on the device comes out of a later
+ * wait; what the launch wrote is lost then, and the next one makes it again. */
 chx_status chx_capture_launch(chx_scope *s, chx_capture *c);
-/* From any thread, with launches in flight, too. One that is being recorded is given up; by another thread, when that ends or begins
- * another on the device. */
+/* From any thread, with launches in flight, too. One that is being recorded is given up: by its thread now, freed by another
+ * when its thread begins the next or ends. */
 void chx_capture_free(chx_capture *c);
 
 /* ---- files: .npy and .npz ----------------------------------------------------------------------------------------

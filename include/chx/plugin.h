@@ -206,14 +206,15 @@ typedef struct chx_peer_ops { /* "chx.peer/1"; without it the core goes through 
 /* ---- optional extension: work that is recorded once and launched again ------------------------------------------ */
 typedef struct chx_capture_ops { /* "chx.capture/1" */
   uint32_t size, flags;
-  /* From here to `end` what is put in the queue, by the calling thread, is recorded and not done: kernels with CHX_K_CAPTURABLE,
-   * copies to and on the device. A copy's bytes of the host are taken now, for all launches. Meanwhile alloc, release (which is
-   * not recorded; what recorded work uses is not released), sync, and waits of other queues go on, of points before this one, which
-   * is what mark gives; all else on the queue is CHX_EUNSUPPORTED. One recording a queue. */
+  /* From here to `end` what is put in the queue is recorded and not done: kernels with CHX_K_CAPTURABLE, copies to and on the device,
+   * whose bytes of the host are taken now, for all launches. Meanwhile mark gives the point of before; sync of it and other queues'
+   * waits for it go on, as do alloc and release, which is not recorded. All else on the queue is CHX_EUNSUPPORTED. The core keeps
+   * what recorded work uses (buffers, plans, workspace) until `drop`. */
   chx_status (*begin)(chx_dev *, chx_queue *);
   /* The queue is as before in any case. graph NULL: what was recorded is forgotten. */
   chx_status (*end)(chx_dev *, chx_queue *, void **graph);
-  /* Queues it, on any queue of the device: each command as if called now, on the same memory, with its errors late. */
+  /* Queues it on any queue of the device that does not record: each command as if called now, on the same memory, its errors late. The
+   * core orders the launches of one graph. */
   chx_status (*launch)(chx_dev *, chx_queue *, void *graph);
   void (*drop)(chx_dev *, void *graph);                    /* launches that are queued are still done */
 } chx_capture_ops;

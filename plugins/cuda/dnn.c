@@ -62,7 +62,7 @@ static chx_status handle_of(const chx_call *c, cudnnHandle_t *out)
     cudnnHandle_t made = NULL;
     cudnnStatus_t code = dnn.create(&made);
     if (!code && (code = dnn.set_stream(made, c->queue->stream))) dnn.destroy(made);
-    if (code == CUDNN_STATUS_ALLOC_FAILED) return failed(c, code, "cudnnCreate");
+    if (code == CUDNN_STATUS_ALLOC_FAILED || (code && c->queue->capture)) return failed(c, code, "cudnnCreate");
     if (code) return drv_without(c->dev, &c->dev->no_dnn, "cuDNN", dnn.error_string(code));
     c->queue->handle[CUDA_DNN] = made;
   }

@@ -55,7 +55,7 @@ static chx_status handle_of(const chx_call *c, cublasLtHandle_t *out)
   if (!c->dev->blas) {
     cublasLtHandle_t made = NULL;
     const cublasStatus_t code = lt.create(&made);
-    if (code == CUBLAS_STATUS_ALLOC_FAILED) st = failed(c, code, "cublasLtCreate");
+    if (code == CUBLAS_STATUS_ALLOC_FAILED || (code && c->queue->capture)) st = failed(c, code, "cublasLtCreate");
     else if (code) st = drv_without(c->dev, &c->dev->no_blas, "cuBLASLt", lt.status_name(code));
     else c->dev->blas = made;
   }
