@@ -74,8 +74,9 @@ static void misuse(void)
   static const char *const without[] = {"native:0", "ref:0"};
   for (int i = 0; i < 2; i++) {
     chx_scope *s = chx_scope_begin(without[i]);
-    ok(!chx_capture_begin(s) && chx_scope_error(s) == CHX_EUNSUPPORTED && strstr(chx_scope_message(s), "chx.capture/1"),
-       "%s has none: %s", without[i], chx_scope_message(s));
+    if (chx_scope_error(s)) skip(1, chx_scope_message(s));
+    else ok(!chx_capture_begin(s) && chx_scope_error(s) == CHX_EUNSUPPORTED && strstr(chx_scope_message(s), "chx.capture/1"),
+            "%s has none: %s", without[i], chx_scope_message(s));
     chx_scope_end(s);
   }
   chx_scope *s = chx_scope_begin("sim:0");
