@@ -233,6 +233,8 @@ chx_capture *chx_capture_begin(chx_scope *s)
   return c;
 }
 
+int chx_capture_active(const chx_scope *s) { return s && chxi_recording(s->dev) != NULL; }
+
 /* Those that nobody else can see come last; what others see may hold no more what a graph has saved of it. */
 static bool sort_items(chx_capture *c)
 {

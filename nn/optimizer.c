@@ -126,6 +126,23 @@ static int same_value_type(const chx_array *a, const chx_array *b)
          (!n || !memcmp(chx_shape(a), chx_shape(b), (size_t)n * sizeof(int64_t)));
 }
 
+/* What the host does once, a capture does not repeat: states must be there, and the step's numbers not change. */
+static void check_capture(chx_scope *s, const chx_optimizer *o)
+{
+  double now[8] = {0}, then[8] = {0};
+
+  if (o->cls->scalars) {
+    o->cls->scalars(o->hyper, o->t + 1, now);
+    o->cls->scalars(o->hyper, o->t + 2, then);
+  }
+  if (memcmp(now, then, sizeof now))
+    chx_scope_fail(s, CHX_EUNSUPPORTED, "%s: its numbers change at each step, which a capture does not repeat", o->cls->name);
+  for (int i = 0; i < o->n_live && o->cls->n_states && !chx_scope_error(s); i++)
+    if (!o->slot[o->live[i]].state[0])
+      chx_scope_fail(s, CHX_EARG, "%s: parameter %s has no state yet, want an update before the capture", o->cls->name,
+                     o->slot[o->live[i]].p->name);
+}
+
 /* Phase one for one parameter: q->x and q->next. */
 static void compute(chx_scope *s, const chx_optimizer *o, chxi_nn_slot *q, chx_array *const *k)
 {
@@ -149,7 +166,8 @@ bad:
                  o->cls->name, q->p->name);
 }
 
-static void commit(chx_scope *s, chx_optimizer *o)
+/* A launch of a captured update does not exchange anything, so there the states are written in place. */
+static void commit(chx_scope *s, chx_optimizer *o, int captured)
 {
   for (int i = 0; i < o->n_live; i++) chxi_nn_write(s, o->slot[o->live[i]].p->a, o->slot[o->live[i]].x);
   if (chx_scope_error(s)) return;
@@ -157,6 +175,10 @@ static void commit(chx_scope *s, chx_optimizer *o)
     chxi_nn_slot *q = &o->slot[o->live[i]];
     for (int k = 0; k < o->cls->n_states; k++) {
       chx_array *old = q->state[k];
+      if (captured) {
+        chxi_nn_write(s, old, q->next[k]);
+        continue;
+      }
       q->state[k] = chx_keep(q->next[k]);
       chx_release(old);
     }
@@ -169,12 +191,14 @@ chx_status chx_optimizer_update(chx_scope *s, chx_optimizer *o)
   size_t mark = chx_scope_mark(s);
   chx_array *k[8] = {0};
   double v[8];
-  int mode, n;
+  int mode, n, captured;
 
   NN_TRY(chx_optimizer_update, o);
   if (chxi_nn_optimizer_sync(s, o)) return chx_scope_error(s);
   mode = chx_scope_set_grad(s, CHX_GRAD_OFF);
   collect(s, o);
+  captured = chx_capture_active(s);
+  if (captured && !chx_scope_error(s)) check_capture(s, o);
   for (int i = 0; i < o->n_hooks && !chx_scope_error(s); i++) {
     chx_status st = o->hook[i].fn(o->hook[i].ctx, s, o);
     if (st && !chx_scope_error(s)) chx_scope_fail(s, st, "%s: hook %s failed", o->cls->name, o->hook[i].name);
@@ -182,7 +206,7 @@ chx_status chx_optimizer_update(chx_scope *s, chx_optimizer *o)
   n = o->cls->scalars ? o->cls->scalars(o->hyper, o->t + 1, v) : 0;
   for (int i = 0; i < n && i < 8; i++) k[i] = chx_real(s, v[i]);
   for (int i = 0; i < o->n_live && !chx_scope_error(s); i++) compute(s, o, &o->slot[o->live[i]], k);
-  if (!chx_scope_error(s)) commit(s, o);
+  if (!chx_scope_error(s)) commit(s, o, captured);
   o->n_live = 0;
   chx_scope_set_grad(s, mode);
   chx_scope_rewind(s, mark, NULL);

@@ -358,6 +358,64 @@ static void test_failures(int at)
   ok(!bad_next, "step %d: the next step is right; %d wrong", at, bad_next);
 }
 
+/* ---- captured updates ------------------------------------------------------------------------------------------------------ */
+
+/* The parameter and its state v after STEPS updates on sim, all but the first of which are, if `captured`, launches. */
+static void updates(int captured, double x[N], double v[N])
+{
+  chx_scope *s = chx_scope_begin("sim:0");
+  chx_link *l = cube(s);
+  chx_optimizer *o = chx_optimizer_momentum_sgd(s, 0.1, 0.9);
+  chx_optimizer_setup(s, o, l);
+  chx_optimizer_update_with(s, o, loss, l, NULL);
+  chx_capture *c = captured ? chx_capture_begin(s) : NULL;
+  for (int i = 1; i < (captured ? 2 : STEPS); i++) chx_optimizer_update_with(s, o, loss, l, NULL);
+  if (c) chx_capture_end(s, c);
+  for (int i = 1; c && i < STEPS; i++) chx_capture_launch(s, c);
+  chx_read(s, chx_link_array(s, l, "x"), x, N * sizeof *x);
+  chx_read(s, chx_optimizer_state(o, chx_link_find_param(l, "x"), "v"), v, N * sizeof *v);
+  ok(!chx_scope_error(s), "%s updates: %s", captured ? "captured" : "plain", chx_scope_message(s));
+  chx_capture_free(c);
+  chx_optimizer_free(o);
+  chx_link_free(l);
+  chx_scope_end(s);
+}
+
+static void refused(chx_optimizer *(*make)(chx_scope *), int before, chx_status code, const char *what)
+{
+  chx_scope *s = chx_scope_begin("sim:0");
+  chx_link *l = cube(s);
+  chx_optimizer *o = make(s);
+  chx_optimizer_setup(s, o, l);
+  for (int i = 0; i < before; i++) chx_optimizer_update_with(s, o, loss, l, NULL);
+  chx_capture *c = chx_capture_begin(s);
+  is_int(chx_capture_active(s), 1, "a capture is recorded");
+  chx_optimizer_update_with(s, o, loss, l, NULL);
+  ok(chx_scope_error(s) == code && strstr(chx_scope_message(s), what), "refused: %s", chx_scope_message(s));
+  chx_capture_end(s, c);
+  chx_scope_clear(s);
+  chx_capture_free(c);
+  is_int(chx_capture_active(s), 0, "and then not");
+  ok(!chx_optimizer_update_with(s, o, loss, l, NULL), "without a capture it goes on: %s", chx_scope_message(s));
+  chx_optimizer_free(o);
+  chx_link_free(l);
+  chx_scope_end(s);
+}
+
+static void captures(void)
+{
+  chx_scope *s = chx_scope_begin("sim:0");
+  const int there = !chx_scope_error(s);
+  double x[2][N], v[2][N];
+  chx_scope_end(s);
+  if (!there) return skip(1, "sim was not built");
+  updates(0, x[0], v[0]);
+  updates(1, x[1], v[1]);
+  ok(!memcmp(x[0], x[1], sizeof x[0]) && !memcmp(v[0], v[1], sizeof v[0]), "launches update parameters and states as updates do");
+  refused(make_adam, 1, CHX_EUNSUPPORTED, "change at each step");
+  refused(make_momentum, 0, CHX_EARG, "no state yet");
+}
+
 int main(void)
 {
   for (int decay = 0; decay < 2; decay++) {
@@ -371,5 +429,6 @@ int main(void)
   test_custom();
   test_failures(1);
   test_failures(2);
+  captures();
   return done_testing();
 }

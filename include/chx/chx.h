@@ -452,6 +452,8 @@ typedef struct chx_capture chx_capture;
 /* Records from here on. One at a time for a thread and device. NULL on error: CHX_EUNSUPPORTED the backend does not capture
  * (native, ref, dnnl and opencl do not), CHX_EARG this thread is recording on the device already. */
 chx_capture *chx_capture_begin(chx_scope *s);
+/* 1 if the calling thread records a capture on s's device, else 0. */
+int chx_capture_active(const chx_scope *s);
 /* Ends recording, by the same thread. If s is in error by then, the capture is given up. */
 chx_status chx_capture_end(chx_scope *s, chx_capture *c);
 /* Queues what was recorded, once; does not wait. From any thread, one at a time. What fails on the device comes out of a later

@@ -267,7 +267,9 @@ chx_optimizer *chx_optimizer_by_name(chx_scope *s, const char *name, double lr);
 chx_status chx_optimizer_setup(chx_scope *s, chx_optimizer *o, chx_link *link); /* the target; drops states; t = epoch = 0; link must stay */
 chx_link *chx_optimizer_target(const chx_optimizer *o);
 const char *chx_optimizer_name(const chx_optimizer *o);
-/* With the gradients that are there. CHX_EARG if no parameter has one. */
+/* With the gradients that are there. CHX_EARG if no parameter has one. Inside a capture (chx_capture_begin) the hyperparameters of now
+ * serve all launches, and t counts none of them; a rule with states wants one update before (CHX_EARG), one whose numbers change
+ * at each step, such as Adam, is refused (CHX_EUNSUPPORTED). */
 chx_status chx_optimizer_update(chx_scope *s, chx_optimizer *o);
 /* Clear the gradients, loss = fn(ctx, s), backward, hooks, update. *loss (may be NULL) gets the loss, in s, without graph. */
 typedef chx_array *(*chx_loss_fn)(void *ctx, chx_scope *s);
