@@ -350,7 +350,11 @@ static const char *trespass(const char *l, const char (*old)[96], int n)
 static void since(const char *path)
 {
   static char old[1024][96];
-  int n = read_dump(path, old, 1024), bad = 0;
+  int n = read_dump(path, old, 1024), bad = 0, minor = -1;
+  const char *version = strstr(path, "/abi/v1.");
+  if (version) sscanf(version, "/abi/v1.%d", &minor);
+  ok(minor >= 0 && (n == n_lines ? CHX_ABI_MINOR >= minor : CHX_ABI_MINOR > minor),
+     "CHX_ABI_MINOR is %d; %s has %d lines, today %d: greater than %d if something was appended", CHX_ABI_MINOR, path, n, n_lines, minor);
   for (int i = 0; i < n; i++)
     if (parse(old[i]).kind != SIZE && !is_there(old[i])) {
       note("no longer true: %s", old[i]);

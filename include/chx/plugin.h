@@ -39,7 +39,7 @@ extern "C" {
 #ifndef CHX_MAX_RANK
 #define CHX_MAX_RANK 16
 #endif
-#define CHX_ABI_MINOR 0
+#define CHX_ABI_MINOR 1 /* counts the versions in which something was appended */
 /* A status is a code of errors.def. CHX_DECLINED: refused, nothing written or queued, the next candidate is tried;
  * CHX_NOT_READY: a poll found the point not reached yet. */
 typedef struct chx_dev chx_dev; /* opaque, plugin-owned */
