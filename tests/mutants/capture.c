@@ -10,7 +10,7 @@ struct graph {
   chx_queue *queue; /* CAPTURE_STAYS_ON_ITS_QUEUE alone */
 };
 
-struct launch_job {
+struct replay_job {
   struct job job;
   struct graph *g;
 };
@@ -25,9 +25,9 @@ static void graph_unref(struct graph *g)
   free(g);
 }
 
-static chx_status run_launch(struct job *job)
+static chx_status run_replay(struct job *job)
 {
-  struct graph *g = ((struct launch_job *)job)->g;
+  struct graph *g = ((struct replay_job *)job)->g;
   chx_status st = CHX_OK;
   for (struct job *j = g->first; j && !st; j = j->next) st = j->run(j);
   graph_unref(g);
@@ -76,7 +76,7 @@ static chx_status capture_launch(chx_dev *dev, chx_queue *q, void *graph)
   struct graph *g = graph;
   (void)dev;
   if (*records(q)) return fail(CHX_EUNSUPPORTED, "mutant: a launch cannot be captured");
-  struct launch_job *l = (struct launch_job *)job_new(sizeof *l, run_launch);
+  struct replay_job *l = (struct replay_job *)job_new(sizeof *l, run_replay);
   if (!l) return CHX_ENOMEM;
   l->g = g;
   atomic_fetch_add(&g->refs, 1);
