@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: MIT
+"""chx: n-dimensional arrays on devices that are plugins, with gradients.
+
+    >>> import chx
+    >>> x = chx.array([1., 2., 3.]).require_grad()
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    array([2., 4., 6.])
+
+The functions are the operators of libchx's table and a few more; `help(chx.conv)` has an operator's parameters. Nothing here needs
+NumPy, whose arrays are taken where they are given.
+"""
+from chx._core import *  # noqa: F401,F403  every name is made by the extension
+from chx._core import __version__  # noqa: F401
+
+newaxis = None
+inf = float("inf")
+nan = float("nan")
+pi = 3.141592653589793
+e = 2.718281828459045

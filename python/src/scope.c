@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ * scope.c: each thread's owning scope, and a device for the time of one call.
+ */
+#include "chxpy.h"
+#include <pthread.h>
+#include <string.h>
+
+_Thread_local chx_scope *py_scope_self;
+static pthread_key_t key;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void thread_end(void *s)
+{
+  py_scope_self = NULL;
+  chx_scope_end(s);
+}
+
+/* Made before libchx makes its own, so that a thread's scope ends before what it stands on. */
+static void make_key(void) { pthread_key_create(&key, thread_end); }
+
+chx_scope *py_scope_begin(void)
+{
+  pthread_once(&once, make_key);
+  chx_scope *s = chx_scope_begin_with(NULL, CHX_SCOPE_OWNED);
+  if (chx_scope_error(s)) {
+    py_fail(s);
+    chx_scope_end(s);
+    return NULL;
+  }
+  py_scope_self = s;
+  pthread_setspecific(key, s);
+  return s;
+}
+
+bool py_device_enter(chx_scope *s, PyObject *device, py_device_use *u)
+{
+  u->changed = false;
+  if (!device || device == Py_None) return true;
+  const char *name = PyUnicode_Check(device) ? PyUnicode_AsUTF8(device) : NULL;
+  if (!name) {
+    if (!PyErr_Occurred())
+      PyErr_Format(PyExc_TypeError, "device is of type %s, want a name such as 'native:0'", Py_TYPE(device)->tp_name);
+    return false;
+  }
+  snprintf(u->before, sizeof u->before, "%s", chx_scope_device(s));
+  chx_scope_set_device(s, name);
+  u->changed = true;
+  return py_check(s);
+}
+
+void py_device_leave(chx_scope *s, const py_device_use *u)
+{
+  if (u->changed) chx_scope_set_device(s, u->before);
+}
