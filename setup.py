@@ -92,7 +92,10 @@ class Build(build_ext):
 
 
 setup(
+    name="chx",
     version=version(),
+    package_dir={"": "python"},
+    packages=["chx"],
     cmdclass={"build_ext": Build},
     ext_modules=[
         Extension(

@@ -31,6 +31,9 @@ static bool init(PyObject *m)
          py_modes_init(m) && PyModule_AddStringConstant(m, "__version__", chx_version()) == 0;
 }
 
+#if PY_VERSION_HEX < 0x03090000
+__attribute__((visibility("default"))) /* later Pythons say so themselves */
+#endif
 PyMODINIT_FUNC PyInit__core(void)
 {
   static struct PyModuleDef def = {PyModuleDef_HEAD_INIT, .m_name = "chx._core", .m_doc = "What the package chx is made of.", .m_size = -1};

@@ -241,11 +241,12 @@ def test_references():
         gc.collect()
         return sys.getallocatedblocks(), chx.memory_stats()["used"], sys.getrefcount(None), sys.getrefcount(x), sys.getrefcount(chx.float64)
 
-    run(30)
+    run(300)
     before = count()
     run(300)
     after = count()
-    assert after[1] == before[1] and all(abs(a - b) < 40 for a, b in zip(after, before)), (before, after)
+    # One that stayed at each call would be 300; Python's own caches grow by fewer.
+    assert after[1] == before[1] and all(abs(a - b) < 150 for a, b in zip(after, before)), (before, after)
 
 
 # ---- threads ----------------------------------------------------------------------------------------------------------------------

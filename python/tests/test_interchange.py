@@ -10,7 +10,10 @@ from conftest import REAL, check, sample
 import chx
 
 
-@pytest.mark.parametrize("dtype", REAL + ["complex64", "complex128"])
+NUMPY1 = np.__version__ < "2"  # knows no bools and no read-only tensors in DLPack
+
+
+@pytest.mark.parametrize("dtype", [d for d in REAL + ["complex64", "complex128"] if not (NUMPY1 and d == "bool")])
 def test_both_ways(dtype):
     for shape in [(3, 4), (), (0, 2), (2, 3, 4)]:
         x = sample(dtype, shape, 1)
@@ -25,7 +28,7 @@ def test_both_ways(dtype):
 def test_memory_is_shared():
     a = chx.zeros((2, 3))
     n = np.from_dlpack(a)
-    b = chx.from_dlpack(n)
+    b = chx.from_dlpack(a if NUMPY1 else n)
     c = chx.from_dlpack(a)
     a[0, 0] = 1
     assert n[0, 0] == 1 and b[0, 0].item() == 1 and c[0, 0].item() == 1

@@ -12,7 +12,7 @@ UNIT = dict(low=-0.9, high=0.9)
 # chx's name: (NumPy's function, dtypes, range of the operands, errors allowed in units of the last place)
 UNARY = {
     "neg": (np.negative, N, {}, 0), "abs": (np.abs, REAL, {}, 0), "sign": (np.sign, N, {}, 0), "square": (np.square, N, {}, 1),
-    "sqrt": (np.sqrt, REAL, dict(low=0), 1), "reciprocal": (lambda x: 1 / x, FLOATS, POSITIVE, 2),
+    "sqrt": (np.sqrt, REAL, dict(low=0), 1), "reciprocal": (np.reciprocal, FLOATS, POSITIVE, 2),
     "rsqrt": (lambda x: (1 / np.sqrt(x.astype("float64"))).astype(x.dtype), FLOATS, POSITIVE, 2), "exp": (np.exp, REAL, {}, 4),
     "exp2": (np.exp2, FLOATS, {}, 4), "expm1": (np.expm1, FLOATS, {}, 4), "log": (np.log, FLOATS, POSITIVE, 4),
     "log2": (np.log2, FLOATS, POSITIVE, 4), "log10": (np.log10, FLOATS, POSITIVE, 4), "log1p": (np.log1p, FLOATS, POSITIVE, 4),
