@@ -96,6 +96,7 @@ setup(
     version=version(),
     package_dir={"": "python"},
     packages=["chx"],
+    include_package_data=False,  # else a folder would be written into the sources
     cmdclass={"build_ext": Build},
     ext_modules=[
         Extension(

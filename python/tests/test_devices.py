@@ -27,10 +27,12 @@ def test_import_loads_little():
 
 def test_import_is_quick():
     best = 1e9
-    for _ in range(5):  # the machine may be busy
+    for _ in range(30):  # until one was not disturbed by what else the machine does
         r = subprocess.run([sys.executable, "-X", "importtime", "-c", "import chx"], stderr=subprocess.PIPE, universal_newlines=True)
         line = [l for l in r.stderr.splitlines() if l.split("|")[-1].strip() == "chx"][0]
         best = min(best, int(line.split("|")[1]))
+        if best < 30000:
+            break
     assert best < 30000
 
 
