@@ -73,14 +73,46 @@ PyObject *py_shape(const chx_array *a)
   return t;
 }
 
-static PyObject *get_shape(PyObject *o, void *u) { (void)u; return py_shape(py_a(o)); }
-static PyObject *get_dtype(PyObject *o, void *u) { (void)u; return py_dtype(chx_dtype(py_a(o))); }
-static PyObject *get_ndim(PyObject *o, void *u) { (void)u; return PyLong_FromLong(chx_ndim(py_a(o))); }
-static PyObject *get_size(PyObject *o, void *u) { (void)u; return PyLong_FromLongLong(chx_size(py_a(o))); }
-static PyObject *get_nbytes(PyObject *o, void *u) { (void)u; return PyLong_FromLongLong(chx_nbytes(py_a(o))); }
-static PyObject *get_itemsize(PyObject *o, void *u) { (void)u; return PyLong_FromLong(chx_dtype_size(chx_dtype(py_a(o)))); }
-static PyObject *get_device(PyObject *o, void *u) { (void)u; return PyUnicode_FromString(chx_device(py_a(o))); }
-static PyObject *get_contiguous(PyObject *o, void *u) { (void)u; return PyBool_FromLong(chx_is_contiguous(py_a(o))); }
+static PyObject *get_shape(PyObject *o, void *u)
+{
+  (void)u;
+  return py_shape(py_a(o));
+}
+static PyObject *get_dtype(PyObject *o, void *u)
+{
+  (void)u;
+  return py_dtype(chx_dtype(py_a(o)));
+}
+static PyObject *get_ndim(PyObject *o, void *u)
+{
+  (void)u;
+  return PyLong_FromLong(chx_ndim(py_a(o)));
+}
+static PyObject *get_size(PyObject *o, void *u)
+{
+  (void)u;
+  return PyLong_FromLongLong(chx_size(py_a(o)));
+}
+static PyObject *get_nbytes(PyObject *o, void *u)
+{
+  (void)u;
+  return PyLong_FromLongLong(chx_nbytes(py_a(o)));
+}
+static PyObject *get_itemsize(PyObject *o, void *u)
+{
+  (void)u;
+  return PyLong_FromLong(chx_dtype_size(chx_dtype(py_a(o))));
+}
+static PyObject *get_device(PyObject *o, void *u)
+{
+  (void)u;
+  return PyUnicode_FromString(chx_device(py_a(o)));
+}
+static PyObject *get_contiguous(PyObject *o, void *u)
+{
+  (void)u;
+  return PyBool_FromLong(chx_is_contiguous(py_a(o)));
+}
 
 static PyObject *get_strides(PyObject *o, void *u)
 {
@@ -105,18 +137,18 @@ static PyObject *get_transposed(PyObject *o, void *u)
 }
 
 PyGetSetDef py_array_getset[] = {
-  {"shape", get_shape, NULL, "the lengths of the axes, a tuple", NULL},
-  {"dtype", get_dtype, NULL, "the type of the elements", NULL},
-  {"ndim", get_ndim, NULL, "how many axes there are", NULL},
-  {"size", get_size, NULL, "how many elements there are", NULL},
-  {"itemsize", get_itemsize, NULL, "bytes of one element", NULL},
-  {"nbytes", get_nbytes, NULL, "bytes of all elements", NULL},
-  {"strides", get_strides, NULL, "bytes from one element to the next along each axis", NULL},
-  {"device", get_device, NULL, "where the elements are: 'native:0'", NULL},
-  {"is_contiguous", get_contiguous, NULL, "whether the elements are dense in C order", NULL},
-  {"T", get_transposed, NULL, "the view with the axes reversed; the array itself if it has fewer than two", NULL},
-  {"grad", py_grad_get, py_grad_set, "the gradient that backward added up, or None; may be set and deleted", NULL},
-  {0}};
+    {"shape", get_shape, NULL, "the lengths of the axes, a tuple", NULL},
+    {"dtype", get_dtype, NULL, "the type of the elements", NULL},
+    {"ndim", get_ndim, NULL, "how many axes there are", NULL},
+    {"size", get_size, NULL, "how many elements there are", NULL},
+    {"itemsize", get_itemsize, NULL, "bytes of one element", NULL},
+    {"nbytes", get_nbytes, NULL, "bytes of all elements", NULL},
+    {"strides", get_strides, NULL, "bytes from one element to the next along each axis", NULL},
+    {"device", get_device, NULL, "where the elements are: 'native:0'", NULL},
+    {"is_contiguous", get_contiguous, NULL, "whether the elements are dense in C order", NULL},
+    {"T", get_transposed, NULL, "the view with the axes reversed; the array itself if it has fewer than two", NULL},
+    {"grad", py_grad_get, py_grad_set, "the gradient that backward added up, or None; may be set and deleted", NULL},
+    {0}};
 
 /* ---- methods ------------------------------------------------------------------------------------------------------------------ */
 
@@ -174,7 +206,8 @@ static PyObject *astype(PyObject *self, PyObject *args, PyObject *kwargs)
   chx_scope *s = py_scope();
   PyObject *o;
   int dtype, fresh = 1;
-  if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "O|p:astype", keywords, &o, &fresh) || !py_dtype_from(o, &dtype)) return NULL;
+  if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "O|p:astype", keywords, &o, &fresh) || !py_dtype_from(o, &dtype))
+    return NULL;
   if (!dtype) dtype = CHX_F64; /* None, as in NumPy */
   if (dtype == chx_dtype(py_a(self))) return fresh ? copy(self, NULL) : Py_NewRef(self);
   return py_wrap(chx_cast(s, py_a(self), dtype));
@@ -204,14 +237,15 @@ static PyObject *reshape(PyObject *self, PyObject *const *args, Py_ssize_t n)
   if (n == 1 && PyTuple_CheckExact(args[0])) { /* the usual form, without a call in between */
     n = PyTuple_GET_SIZE(args[0]);
     args = &PyTuple_GET_ITEM(args[0], 0);
-    if (n > CHX_MAX_RANK) return PyErr_Format(PyExc_ValueError, "reshape: %zd lengths are given, want 0 to %d", n, CHX_MAX_RANK), NULL;
+    if (n > CHX_MAX_RANK)
+      return PyErr_Format(PyExc_ValueError, "reshape: %zd lengths are given, want 0 to %d", n, CHX_MAX_RANK), NULL;
     for (shape.n = 0; shape.n < n; shape.n++) {
-      long long v = PyLong_CheckExact(args[shape.n]) ? PyLong_AsLongLong(args[shape.n]) : PyNumber_AsSsize_t(args[shape.n], PyExc_OverflowError);
+      long long v = PyLong_CheckExact(args[shape.n]) ? PyLong_AsLongLong(args[shape.n])
+                                                     : PyNumber_AsSsize_t(args[shape.n], PyExc_OverflowError);
       if (v == -1 && PyErr_Occurred()) return NULL;
       shape.v[shape.n] = v;
     }
-  } else if (!list_or_numbers(args, n, "reshape", &shape))
-    return NULL;
+  } else if (!list_or_numbers(args, n, "reshape", &shape)) return NULL;
   return py_wrap(chx_reshape(s, py_a(self), (int)shape.n, shape.v));
 }
 
@@ -226,7 +260,8 @@ static PyObject *transpose(PyObject *self, PyObject *const *args, Py_ssize_t n)
   if (!list.n && !chx_ndim(py_a(self))) return Py_NewRef(self);
   for (int i = 0; i < list.n; i++) axes[i] = (int)list.v[i];
   if (list.n != chx_ndim(py_a(self))) {
-    PyErr_Format(PyExc_ValueError, "transpose: %lld axes are given, want the rank, %d", (long long)list.n, chx_ndim(py_a(self)));
+    PyErr_Format(PyExc_ValueError, "transpose: %lld axes are given, want the rank, %d", (long long)list.n,
+                 chx_ndim(py_a(self)));
     return NULL;
   }
   return py_wrap(chx_transpose(s, py_a(self), (int)list.n, axes));
@@ -266,7 +301,8 @@ static PyObject *reduce(PyObject *self, PyObject *unused)
   chx_read(s, a, PyBytes_AS_STRING(bytes), (size_t)chx_nbytes(a));
   PyObject *make = py_check(s) ? PyObject_GetAttrString((PyObject *)&py_array_type, "_from_state") : NULL;
   PyObject *r = make ? Py_BuildValue("(N(sNOsi))", make, py_dtype_name(chx_dtype(a)), py_shape(a), bytes, chx_device(a),
-                                     chx_is_grad_required(a, 0)) : NULL;
+                                     chx_is_grad_required(a, 0))
+                     : NULL;
   Py_DECREF(bytes);
   return r;
 }
@@ -284,7 +320,10 @@ static PyObject *from_state(PyObject *unused, PyObject *args)
     return NULL;
   int64_t size = chx_dtype_size(dtype);
   for (int i = 0; i < n.n; i++) size *= n.v[i];
-  if (size != PyBytes_GET_SIZE(bytes)) return PyErr_Format(PyExc_ValueError, "the state has %zd bytes, want %lld", PyBytes_GET_SIZE(bytes), (long long)size), NULL;
+  if (size != PyBytes_GET_SIZE(bytes))
+    return PyErr_Format(PyExc_ValueError, "the state has %zd bytes, want %lld", PyBytes_GET_SIZE(bytes),
+                        (long long)size),
+           NULL;
   if (!py_device_enter(s, device, &use)) return NULL;
   chx_array *a = chx_from_host(s, dtype, (int)n.n, n.v, PyBytes_AS_STRING(bytes));
   if (a && leaf && chx_require_grad(s, a)) chx_release(a), a = NULL;
@@ -321,24 +360,31 @@ static PyObject *as_numpy(PyObject *self, PyObject *args, PyObject *kwargs)
 }
 
 PyMethodDef py_array_methods[] = {
-  {"item", item, METH_NOARGS, "item($self)\n--\n\nThe value of a one-element array, as a Python number."},
-  {"tolist", tolist, METH_NOARGS, "tolist($self)\n--\n\nThe values as nested lists of Python numbers."},
-  {"copy", copy, METH_NOARGS, "copy($self)\n--\n\nA dense copy; differentiable."},
-  {"__copy__", copy, METH_NOARGS, NULL},
-  {"__deepcopy__", deepcopy, METH_O, NULL},
-  {"contiguous", contiguous, METH_NOARGS, "contiguous($self)\n--\n\nThe array itself if it is dense in C order, else a copy."},
-  {"to", to, METH_O, "to($self, device)\n--\n\nThe array on a device, 'cuda:0'; itself if it is there. Differentiable."},
-  {"astype", py_function(astype), METH_VARARGS | METH_KEYWORDS, "astype($self, dtype, copy=True)\n--\n\nThe values in another dtype."},
-  {"fill", fill, METH_O, "fill($self, value)\n--\n\nSets every element."},
-  {"reshape", py_function(reshape), METH_FASTCALL, "reshape($self, *shape)\n--\n\nA view with another shape where strides can say it, else a copy. One length may be -1."},
-  {"transpose", py_function(transpose), METH_FASTCALL, "transpose($self, *axes)\n--\n\nThe view with its axes permuted; without axes: reversed."},
-  {"swapaxes", swapaxes, METH_VARARGS, "swapaxes($self, axis1, axis2)\n--\n\nThe view with two axes exchanged."},
-  {"ravel", ravel, METH_NOARGS, "ravel($self)\n--\n\nThe array with one axis; a view where strides can say it."},
-  {"flatten", flatten, METH_NOARGS, "flatten($self)\n--\n\nA copy with one axis."},
-  {"__reduce__", reduce, METH_NOARGS, NULL},
-  {"_from_state", from_state, METH_VARARGS | METH_STATIC, NULL},
-  {"__array__", py_function(as_numpy), METH_VARARGS | METH_KEYWORDS, "__array__($self, dtype=None, copy=None)\n--\n\nNumPy's array of the same memory, on the host's devices."},
-  {0}};
+    {"item", item, METH_NOARGS, "item($self)\n--\n\nThe value of a one-element array, as a Python number."},
+    {"tolist", tolist, METH_NOARGS, "tolist($self)\n--\n\nThe values as nested lists of Python numbers."},
+    {"copy", copy, METH_NOARGS, "copy($self)\n--\n\nA dense copy; differentiable."},
+    {"__copy__", copy, METH_NOARGS, NULL},
+    {"__deepcopy__", deepcopy, METH_O, NULL},
+    {"contiguous", contiguous, METH_NOARGS,
+     "contiguous($self)\n--\n\nThe array itself if it is dense in C order, else a copy."},
+    {"to", to, METH_O,
+     "to($self, device)\n--\n\nThe array on a device, 'cuda:0'; itself if it is there. Differentiable."},
+    {"astype", py_function(astype), METH_VARARGS | METH_KEYWORDS,
+     "astype($self, dtype, copy=True)\n--\n\nThe values in another dtype."},
+    {"fill", fill, METH_O, "fill($self, value)\n--\n\nSets every element."},
+    {"reshape", py_function(reshape), METH_FASTCALL,
+     "reshape($self, *shape)\n--\n\nA view with another shape where strides can say it, else a copy. One length may be "
+     "-1."},
+    {"transpose", py_function(transpose), METH_FASTCALL,
+     "transpose($self, *axes)\n--\n\nThe view with its axes permuted; without axes: reversed."},
+    {"swapaxes", swapaxes, METH_VARARGS, "swapaxes($self, axis1, axis2)\n--\n\nThe view with two axes exchanged."},
+    {"ravel", ravel, METH_NOARGS, "ravel($self)\n--\n\nThe array with one axis; a view where strides can say it."},
+    {"flatten", flatten, METH_NOARGS, "flatten($self)\n--\n\nA copy with one axis."},
+    {"__reduce__", reduce, METH_NOARGS, NULL},
+    {"_from_state", from_state, METH_VARARGS | METH_STATIC, NULL},
+    {"__array__", py_function(as_numpy), METH_VARARGS | METH_KEYWORDS,
+     "__array__($self, dtype=None, copy=None)\n--\n\nNumPy's array of the same memory, on the host's devices."},
+    {0}};
 
 /* ---- the type ----------------------------------------------------------------------------------------------------------------- */
 
@@ -384,26 +430,28 @@ static PyObject *str(PyObject *self) { return text(self, "array_str"); }
 static Py_hash_t hash(PyObject *self) { return PyBaseObject_Type.tp_hash(self); }
 
 static PySequenceMethods sequence = {.sq_length = length, .sq_item = py_element_at, .sq_contains = contains};
-static PyMappingMethods mapping = {.mp_length = length, .mp_subscript = py_subscript, .mp_ass_subscript = py_ass_subscript};
+static PyMappingMethods mapping = {
+    .mp_length = length, .mp_subscript = py_subscript, .mp_ass_subscript = py_ass_subscript};
 
 PyTypeObject py_array_type = {
-  PyVarObject_HEAD_INIT(NULL, 0).tp_name = "chx.ndarray",
-  .tp_basicsize = sizeof(py_array),
-  .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-  .tp_doc = "An n-dimensional array on a device, which may take part in a graph of gradients. chx.array and its like make them.",
-  .tp_dealloc = dealloc,
-  .tp_traverse = traverse,
-  .tp_clear = clear,
-  .tp_weaklistoffset = offsetof(py_array, weakrefs),
-  .tp_repr = repr,
-  .tp_str = str,
-  .tp_hash = hash,
-  .tp_iter = iterate,
-  .tp_richcompare = py_compare,
-  .tp_as_number = &py_numbers,
-  .tp_as_sequence = &sequence,
-  .tp_as_mapping = &mapping,
-  .tp_as_buffer = &py_buffer_procs,
-  .tp_methods = py_array_methods,
-  .tp_getset = py_array_getset,
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "chx.ndarray",
+    .tp_basicsize = sizeof(py_array),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .tp_doc = "An n-dimensional array on a device, which may take part in a graph of gradients. chx.array and its like "
+              "make them.",
+    .tp_dealloc = dealloc,
+    .tp_traverse = traverse,
+    .tp_clear = clear,
+    .tp_weaklistoffset = offsetof(py_array, weakrefs),
+    .tp_repr = repr,
+    .tp_str = str,
+    .tp_hash = hash,
+    .tp_iter = iterate,
+    .tp_richcompare = py_compare,
+    .tp_as_number = &py_numbers,
+    .tp_as_sequence = &sequence,
+    .tp_as_mapping = &mapping,
+    .tp_as_buffer = &py_buffer_procs,
+    .tp_methods = py_array_methods,
+    .tp_getset = py_array_getset,
 };

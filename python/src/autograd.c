@@ -80,7 +80,10 @@ static PyObject *unchain(PyObject *self, PyObject *unused)
 
 /* ---- hooks --------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct hook_record { atomic_int holders; PyObject *function; /* borrowed of the wrapper's dict; NULL: gone */ } hook_record;
+typedef struct hook_record {
+  atomic_int holders;
+  PyObject *function; /* borrowed of the wrapper's dict; NULL: gone */
+} hook_record;
 
 /* What hooks gave, held until the walk that called them has ended. */
 static _Thread_local PyObject *given;
@@ -130,7 +133,8 @@ static PyObject *add_hook(PyObject *self, PyObject *function)
   py_array *x = (py_array *)self;
   chx_scope *s = py_scope();
   if (!s) return NULL;
-  if (!PyCallable_Check(function)) return PyErr_SetString(PyExc_TypeError, "add_hook: the hook cannot be called, want a function"), NULL;
+  if (!PyCallable_Check(function))
+    return PyErr_SetString(PyExc_TypeError, "add_hook: the hook cannot be called, want a function"), NULL;
   hook_record *h = malloc(sizeof *h);
   PyObject *key = h ? PyLong_FromVoidPtr(h) : PyErr_NoMemory();
   if (!key) return free(h), NULL;
@@ -179,7 +183,10 @@ void py_hooks_clear(py_array *self)
 
 /* ---- backward and grad ------------------------------------------------------------------------------------------------------- */
 
-typedef struct array_list { Py_ssize_t n; const chx_array *a[CHX_MAX_OPERANDS]; } array_list;
+typedef struct array_list {
+  Py_ssize_t n;
+  const chx_array *a[CHX_MAX_OPERANDS];
+} array_list;
 
 /* One array or a sequence of them; `optional`: with None among them, or None for all. */
 static bool read_list(PyObject *o, const char *what, bool optional, array_list *l)
@@ -189,7 +196,8 @@ static bool read_list(PyObject *o, const char *what, bool optional, array_list *
   PyObject *list = py_is_array(o) ? PyTuple_Pack(1, o) : PySequence_Fast(o, "want an array or a sequence of arrays");
   if (!list) return false;
   l->n = PySequence_Fast_GET_SIZE(list);
-  if (l->n > CHX_MAX_OPERANDS) PyErr_Format(PyExc_ValueError, "%s: %zd arrays are given, want at most %d", what, l->n, CHX_MAX_OPERANDS);
+  if (l->n > CHX_MAX_OPERANDS)
+    PyErr_Format(PyExc_ValueError, "%s: %zd arrays are given, want at most %d", what, l->n, CHX_MAX_OPERANDS);
   for (Py_ssize_t i = 0; i < l->n && !PyErr_Occurred(); i++) {
     PyObject *v = PySequence_Fast_GET_ITEM(list, i);
     if (py_is_array(v)) l->a[i] = py_a(v);
@@ -224,7 +232,8 @@ static PyObject *backward_method(PyObject *self, PyObject *args, PyObject *kwarg
   if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "|O$pp:backward", keywords, &g, &retain, &create) ||
       !read_list(g, "grad", true, &gys) || !same_count(&ys, &gys))
     return NULL;
-  return go_back(s, &ys, &gys, (retain ? CHX_RETAIN_GRAPH : 0) | (create ? CHX_CREATE_GRAPH : 0)) ? Py_NewRef(Py_None) : NULL;
+  return go_back(s, &ys, &gys, (retain ? CHX_RETAIN_GRAPH : 0) | (create ? CHX_CREATE_GRAPH : 0)) ? Py_NewRef(Py_None)
+                                                                                                  : NULL;
 }
 
 static PyObject *backward(PyObject *m, PyObject *args, PyObject *kwargs)
@@ -238,7 +247,8 @@ static PyObject *backward(PyObject *m, PyObject *args, PyObject *kwargs)
   if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "O|O$pp:backward", keywords, &y, &g, &retain, &create) ||
       !read_list(y, "outputs", false, &ys) || !read_list(g, "grads", true, &gys) || !same_count(&ys, &gys))
     return NULL;
-  return go_back(s, &ys, &gys, (retain ? CHX_RETAIN_GRAPH : 0) | (create ? CHX_CREATE_GRAPH : 0)) ? Py_NewRef(Py_None) : NULL;
+  return go_back(s, &ys, &gys, (retain ? CHX_RETAIN_GRAPH : 0) | (create ? CHX_CREATE_GRAPH : 0)) ? Py_NewRef(Py_None)
+                                                                                                  : NULL;
 }
 
 static PyObject *grad(PyObject *m, PyObject *args, PyObject *kwargs)
@@ -250,9 +260,10 @@ static PyObject *grad(PyObject *m, PyObject *args, PyObject *kwargs)
   chx_array *gxs[CHX_MAX_OPERANDS];
   chx_scope *s = py_scope();
   (void)m;
-  if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$ppp:grad", keywords, &y, &x, &g, &retain, &create, &unused) ||
-      !read_list(y, "outputs", false, &ys) || !read_list(x, "inputs", false, &xs) || !read_list(g, "grads", true, &gys) ||
-      !same_count(&ys, &gys))
+  if (!s ||
+      !PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$ppp:grad", keywords, &y, &x, &g, &retain, &create, &unused) ||
+      !read_list(y, "outputs", false, &ys) || !read_list(x, "inputs", false, &xs) ||
+      !read_list(g, "grads", true, &gys) || !same_count(&ys, &gys))
     return NULL;
   chx_grad(s, ys.a, (int)ys.n, xs.a, (int)xs.n, gys.n ? gys.a : NULL, 0,
            (retain ? CHX_RETAIN_GRAPH : 0) | (create ? CHX_CREATE_GRAPH : 0) | (unused ? CHX_ALLOW_UNUSED : 0), gxs);
@@ -267,19 +278,34 @@ static PyObject *grad(PyObject *m, PyObject *args, PyObject *kwargs)
   return list;
 }
 
-#define FLAGS "retain_graph: keep what backward needs, for another one. create_graph: record the gradients too, to differentiate them again."
+#define FLAGS \
+  "retain_graph: keep what backward needs, for another one. create_graph: record the gradients too, to differentiate " \
+  "them again."
 PyMethodDef py_array_autograd_methods[] = {
-  {"require_grad", require_grad, METH_NOARGS, "require_grad($self)\n--\n\nMakes the array a leaf, whose gradient backward adds up in grad; returns it. Floating dtypes only."},
-  {"is_grad_required", is_grad_required, METH_NOARGS, "is_grad_required($self)\n--\n\nWhether it is a leaf, or was computed from one."},
-  {"is_backprop_required", is_backprop_required, METH_NOARGS, "is_backprop_required($self)\n--\n\nWhether it takes part in a graph that is being recorded."},
-  {"cleargrad", cleargrad, METH_NOARGS, "cleargrad($self)\n--\n\nSets grad to None."},
-  {"detach", detach, METH_NOARGS, "detach($self)\n--\n\nA view that takes part in no graph."},
-  {"unchain", unchain, METH_NOARGS, "unchain($self)\n--\n\nForgets how the array was made: truncated backprop."},
-  {"add_hook", add_hook, METH_O, "add_hook($self, hook)\n--\n\nHas hook(gradient) called when backward has completed the array's gradient, while this object lives; it returns the gradient to go on with, or None. Returns a number for remove_hook."},
-  {"remove_hook", remove_hook, METH_O, "remove_hook($self, handle)\n--\n\nTakes away a hook."},
-  {"backward", py_function(backward_method), METH_VARARGS | METH_KEYWORDS, "backward($self, grad=None, *, retain_graph=False, create_graph=False)\n--\n\nAdds the gradient of the (sum of the) array to that of every leaf it depends on. grad: what to begin with in place of ones. " FLAGS},
-  {0}};
+    {"require_grad", require_grad, METH_NOARGS,
+     "require_grad($self)\n--\n\nMakes the array a leaf, whose gradient backward adds up in grad; returns it. Floating "
+     "dtypes only."},
+    {"is_grad_required", is_grad_required, METH_NOARGS,
+     "is_grad_required($self)\n--\n\nWhether it is a leaf, or was computed from one."},
+    {"is_backprop_required", is_backprop_required, METH_NOARGS,
+     "is_backprop_required($self)\n--\n\nWhether it takes part in a graph that is being recorded."},
+    {"cleargrad", cleargrad, METH_NOARGS, "cleargrad($self)\n--\n\nSets grad to None."},
+    {"detach", detach, METH_NOARGS, "detach($self)\n--\n\nA view that takes part in no graph."},
+    {"unchain", unchain, METH_NOARGS, "unchain($self)\n--\n\nForgets how the array was made: truncated backprop."},
+    {"add_hook", add_hook, METH_O,
+     "add_hook($self, hook)\n--\n\nHas hook(gradient) called when backward has completed the array's gradient, while "
+     "this object lives; it returns the gradient to go on with, or None. Returns a number for remove_hook."},
+    {"remove_hook", remove_hook, METH_O, "remove_hook($self, handle)\n--\n\nTakes away a hook."},
+    {"backward", py_function(backward_method), METH_VARARGS | METH_KEYWORDS,
+     "backward($self, grad=None, *, retain_graph=False, create_graph=False)\n--\n\nAdds the gradient of the (sum of "
+     "the) array to that of every leaf it depends on. grad: what to begin with in place of ones. " FLAGS},
+    {0}};
 PyMethodDef py_autograd_functions[] = {
-  {"backward", py_function(backward), METH_VARARGS | METH_KEYWORDS, "backward(outputs, grads=None, *, retain_graph=False, create_graph=False)\n--\n\nAs ndarray.backward, of several arrays. " FLAGS},
-  {"grad", py_function(grad), METH_VARARGS | METH_KEYWORDS, "grad(outputs, inputs, grads=None, *, retain_graph=False, create_graph=False, allow_unused=False)\n--\n\nThe gradients of the outputs' sum by the inputs, as a list; touches no leaf's grad. allow_unused: None for an input that the outputs do not depend on, in place of zeros. " FLAGS},
-  {0}};
+    {"backward", py_function(backward), METH_VARARGS | METH_KEYWORDS,
+     "backward(outputs, grads=None, *, retain_graph=False, create_graph=False)\n--\n\nAs ndarray.backward, of several "
+     "arrays. " FLAGS},
+    {"grad", py_function(grad), METH_VARARGS | METH_KEYWORDS,
+     "grad(outputs, inputs, grads=None, *, retain_graph=False, create_graph=False, allow_unused=False)\n--\n\nThe "
+     "gradients of the outputs' sum by the inputs, as a list; touches no leaf's grad. allow_unused: None for an input "
+     "that the outputs do not depend on, in place of zeros. " FLAGS},
+    {0}};

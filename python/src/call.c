@@ -13,22 +13,21 @@
 enum { MAX_PARAMS = 24, MAX_ATTR = 1024 };
 
 typedef struct py_op {
-  PyObject_HEAD
-  vectorcallfunc call;
+  PyObject_HEAD vectorcallfunc call;
   const chx_op *op;
   int n_in, n_params, n_out, n_required;
   bool variadic, draws;
   uint32_t attr_size;
-  PyObject *names[MAX_PARAMS]; /* interned */
+  PyObject *names[MAX_PARAMS];          /* interned */
   const chx_op_attr *attrs[MAX_PARAMS]; /* of parameter n_in + i */
-  unsigned char *defaults;     /* the attribute struct */
+  unsigned char *defaults;              /* the attribute struct */
   PyObject *name, *doc, *signature;
 } py_op;
 
 static PyObject *word_out, *word_axes, *word_axis;
 
-chx_status py_apply(chx_scope *s, const chx_op *op, const chx_array *const *in, int n_in, const void *attr, chx_array **out,
-                    int n_out)
+chx_status py_apply(chx_scope *s, const chx_op *op, const chx_array *const *in, int n_in, const void *attr,
+                    chx_array **out, int n_out)
 {
   enum { MUCH = 1 << 15 }; /* elements: from here on a call takes longer than giving the GIL away and taking it */
   chx_status status;
@@ -37,10 +36,8 @@ chx_status py_apply(chx_scope *s, const chx_op *op, const chx_array *const *in, 
   if (likely(!much)) return chx_apply(s, op, in, n_in, attr, out, n_out);
   for (int i = 0; i < n_in; i++)
     if (in[i] && chx_is_backprop_required(s, in[i])) return chx_apply(s, op, in, n_in, attr, out, n_out);
-  Py_BEGIN_ALLOW_THREADS
-  status = chx_apply(s, op, in, n_in, attr, out, n_out);
-  Py_END_ALLOW_THREADS
-  return status;
+  Py_BEGIN_ALLOW_THREADS status = chx_apply(s, op, in, n_in, attr, out, n_out);
+  Py_END_ALLOW_THREADS return status;
 }
 
 /* ---- arguments ------------------------------------------------------------------------------------------------------------- */
@@ -55,7 +52,8 @@ static int find(const py_op *f, PyObject *name)
 }
 
 /* Puts each argument into its place of `value`, which is zeroed; *out: the one of out=. */
-static bool place(const py_op *f, PyObject *const *args, Py_ssize_t n, PyObject *names, PyObject **value, PyObject **out)
+static bool place(const py_op *f, PyObject *const *args, Py_ssize_t n, PyObject *names, PyObject **value,
+                  PyObject **out)
 {
   if (unlikely(n > f->n_params)) {
     PyErr_Format(PyExc_TypeError, "%U() takes at most %d arguments (%zd given)", f->name, f->n_params, n);
@@ -70,7 +68,8 @@ static bool place(const py_op *f, PyObject *const *args, Py_ssize_t n, PyObject 
       continue;
     }
     if (i < 0 || value[i]) {
-      PyErr_Format(PyExc_TypeError, i < 0 ? "%U() has no parameter '%U'" : "%U() got parameter '%U' twice", f->name, name);
+      PyErr_Format(PyExc_TypeError, i < 0 ? "%U() has no parameter '%U'" : "%U() got parameter '%U' twice", f->name,
+                   name);
       return false;
     }
     value[i] = args[n + k];
@@ -138,8 +137,8 @@ static PyObject *results(const py_op *f, chx_scope *s, chx_array **out, PyObject
 
 static bool wrong_operand(const py_op *f, int i, PyObject *o)
 {
-  PyErr_Format(PyExc_TypeError, "%U: operand '%U' is of type %s, want an array, a number or a list", f->name, f->names[i],
-               Py_TYPE(o)->tp_name);
+  PyErr_Format(PyExc_TypeError, "%U: operand '%U' is of type %s, want an array, a number or a list", f->name,
+               f->names[i], Py_TYPE(o)->tp_name);
   return false;
 }
 
@@ -163,7 +162,8 @@ static PyObject *run(const py_op *f, chx_scope *s, PyObject *const *given, int n
     }
     in[made] = x[made].a;
   }
-  if (unlikely(f->draws)) out[0] = chx_dropout(s, in[0], ((const chx_dropout_attr *)(attr ? attr : f->defaults))->ratio);
+  if (unlikely(f->draws))
+    out[0] = chx_dropout(s, in[0], ((const chx_dropout_attr *)(attr ? attr : f->defaults))->ratio);
   else py_apply(s, f->op, in, n, attr, out, into ? 1 : f->n_out);
   r = results(f, s, chx_scope_error(s) ? (chx_array *[]){NULL} : out, into);
 done:
@@ -177,7 +177,8 @@ static PyObject *run_variadic(const py_op *f, chx_scope *s, PyObject *list, cons
   PyObject *items = PySequence_Fast(list, "want a sequence of arrays"), *r = NULL;
   if (!items) return NULL;
   Py_ssize_t n = PySequence_Fast_GET_SIZE(items);
-  if (n > CHX_MAX_OPERANDS) PyErr_Format(PyExc_ValueError, "%U: %zd arrays are given, want at most %d", f->name, n, CHX_MAX_OPERANDS);
+  if (n > CHX_MAX_OPERANDS)
+    PyErr_Format(PyExc_ValueError, "%U: %zd arrays are given, want at most %d", f->name, n, CHX_MAX_OPERANDS);
   else r = run(f, s, PySequence_Fast_ITEMS(items), (int)n, attr, into);
   Py_DECREF(items);
   return r;
@@ -194,9 +195,13 @@ static PyObject *call(PyObject *self, PyObject *const *args, size_t nargsf, PyOb
   for (int i = 0; i < f->n_params; i++) value[i] = NULL;
   if (unlikely(!place(f, args, PyVectorcall_NARGS(nargsf), names, value, &into))) return NULL;
   for (int i = 0; i < f->n_required; i++)
-    if (unlikely(!value[i])) return PyErr_Format(PyExc_TypeError, "%U() lacks operand '%U'", f->name, f->names[i]), NULL;
+    if (unlikely(!value[i]))
+      return PyErr_Format(PyExc_TypeError, "%U() lacks operand '%U'", f->name, f->names[i]), NULL;
   if (unlikely(into && (!py_is_array(into) || f->n_out > 1 || f->draws))) {
-    PyErr_Format(PyExc_TypeError, f->n_out > 1 || f->draws ? "%U: out is not taken by this operator" : "%U: out is not an array, want one", f->name);
+    PyErr_Format(PyExc_TypeError,
+                 f->n_out > 1 || f->draws ? "%U: out is not taken by this operator"
+                                          : "%U: out is not an array, want one",
+                 f->name);
     return NULL;
   }
   const void *attr = attribute(f, value, room, &done);
@@ -213,8 +218,17 @@ static PyObject *bind(PyObject *self, PyObject *object, PyObject *type)
 }
 
 static PyObject *op_repr(PyObject *self) { return PyUnicode_FromFormat("<chx operator %U>", ((py_op *)self)->name); }
-static PyObject *op_reduce(PyObject *self, PyObject *unused) { (void)unused; return Py_NewRef(((py_op *)self)->name); }
-static PyObject *op_module(PyObject *self, void *unused) { (void)self; (void)unused; return PyUnicode_FromString("chx"); }
+static PyObject *op_reduce(PyObject *self, PyObject *unused)
+{
+  (void)unused;
+  return Py_NewRef(((py_op *)self)->name);
+}
+static PyObject *op_module(PyObject *self, void *unused)
+{
+  (void)self;
+  (void)unused;
+  return PyUnicode_FromString("chx");
+}
 
 static PyMethodDef op_methods[] = {{"__reduce__", op_reduce, METH_NOARGS, NULL}, {0}};
 static PyMemberDef op_members[] = {{"__name__", T_OBJECT, offsetof(py_op, name), READONLY, NULL},
@@ -225,16 +239,16 @@ static PyMemberDef op_members[] = {{"__name__", T_OBJECT, offsetof(py_op, name),
 static PyGetSetDef op_getset[] = {{"__module__", op_module, NULL, NULL, NULL}, {0}};
 
 static PyTypeObject op_type = {
-  PyVarObject_HEAD_INIT(NULL, 0).tp_name = "chx.operator",
-  .tp_basicsize = sizeof(py_op),
-  .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
-  .tp_vectorcall_offset = offsetof(py_op, call),
-  .tp_call = PyVectorcall_Call,
-  .tp_descr_get = bind,
-  .tp_repr = op_repr,
-  .tp_methods = op_methods,
-  .tp_members = op_members,
-  .tp_getset = op_getset,
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "chx.operator",
+    .tp_basicsize = sizeof(py_op),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
+    .tp_vectorcall_offset = offsetof(py_op, call),
+    .tp_call = PyVectorcall_Call,
+    .tp_descr_get = bind,
+    .tp_repr = op_repr,
+    .tp_methods = op_methods,
+    .tp_members = op_members,
+    .tp_getset = op_getset,
 };
 
 /* ---- from the table -------------------------------------------------------------------------------------------------------- */
@@ -254,8 +268,11 @@ static void append(PyObject **text, PyObject *more) { PyUnicode_AppendAndDel(tex
 
 static const char *type_word(int type)
 {
-  static const char *const words[] = {[CHX_ATTR_I64] = "int", [CHX_ATTR_F64] = "float", [CHX_ATTR_BOOL] = "bool",
-                                      [CHX_ATTR_DTYPE] = "dtype", [CHX_ATTR_INTS] = "int or tuple of ints"};
+  static const char *const words[] = {[CHX_ATTR_I64] = "int",
+                                      [CHX_ATTR_F64] = "float",
+                                      [CHX_ATTR_BOOL] = "bool",
+                                      [CHX_ATTR_DTYPE] = "dtype",
+                                      [CHX_ATTR_INTS] = "int or tuple of ints"};
   return words[type];
 }
 
@@ -263,7 +280,8 @@ static PyObject *dtypes_text(uint64_t set)
 {
   PyObject *t = PyUnicode_FromString("");
   for (int d = 1; t && d < CHX_DTYPE_END; d++)
-    if (set & CHX_BIT(d)) append(&t, PyUnicode_FromFormat("%s%s", PyUnicode_GET_LENGTH(t) ? " " : "", py_dtype_name(d)));
+    if (set & CHX_BIT(d))
+      append(&t, PyUnicode_FromFormat("%s%s", PyUnicode_GET_LENGTH(t) ? " " : "", py_dtype_name(d)));
   return t;
 }
 
@@ -277,12 +295,14 @@ static bool describe(py_op *f)
     if (t || i >= f->n_required) append(&sig, PyUnicode_FromString("="));
     if (t || i >= f->n_required) append(&sig, t ? default_text(t) : PyUnicode_FromString("None"));
     if (t) append(&doc, PyUnicode_FromFormat("  %U: %s; %s\n", f->names[i], type_word(t->type), t->doc));
-    else append(&doc, PyUnicode_FromFormat("  %U: %s%s\n", f->names[i], f->variadic ? "sequence of arrays" : "array",
-                                           i >= f->n_required ? ", optional" : ""));
+    else
+      append(&doc, PyUnicode_FromFormat("  %U: %s%s\n", f->names[i], f->variadic ? "sequence of arrays" : "array",
+                                        i >= f->n_required ? ", optional" : ""));
   }
   append(&sig, PyUnicode_FromString(f->n_out > 1 || f->draws ? ")" : ", *, out=None)"));
   append(&doc, PyUnicode_FromString("\nReturns\n  "));
-  for (int i = 0; i < f->n_out; i++) append(&doc, PyUnicode_FromFormat(i ? ", %s" : "%s", chx_op_output_name(f->op, i)));
+  for (int i = 0; i < f->n_out; i++)
+    append(&doc, PyUnicode_FromFormat(i ? ", %s" : "%s", chx_op_output_name(f->op, i)));
   PyObject *dtypes = dtypes_text(chx_op_dtypes(f->op));
   append(&doc, PyUnicode_FromFormat("\n\nDtypes without promotion: %U\n%s", dtypes ? dtypes : Py_None,
                                     chx_op_is_differentiable(f->op) ? "Differentiable." : "Not differentiable."));
@@ -347,12 +367,31 @@ static py_op *make(const chx_op *op)
 }
 
 /* NumPy's names of our operators. */
-static const struct { const char *numpy, *ours; } aliases[] = {
-  {"negative", "neg"}, {"absolute", "abs"}, {"subtract", "sub"}, {"multiply", "mul"}, {"divide", "div"}, {"true_divide", "div"},
-  {"mod", "remainder"}, {"power", "pow"}, {"arcsin", "asin"}, {"arccos", "acos"}, {"arctan", "atan"},
-  {"arcsinh", "asinh"}, {"arccosh", "acosh"}, {"arctanh", "atanh"}, {"arctan2", "atan2"}, {"bitwise_not", "invert"},
-  {"bitwise_invert", "invert"}, {"bitwise_left_shift", "left_shift"}, {"bitwise_right_shift", "right_shift"}, {"max", "amax"},
-  {"min", "amin"}, {"concat", "concatenate"}, {"permute_dims", "transpose"}};
+static const struct {
+  const char *numpy, *ours;
+} aliases[] = {{"negative", "neg"},
+               {"absolute", "abs"},
+               {"subtract", "sub"},
+               {"multiply", "mul"},
+               {"divide", "div"},
+               {"true_divide", "div"},
+               {"mod", "remainder"},
+               {"power", "pow"},
+               {"arcsin", "asin"},
+               {"arccos", "acos"},
+               {"arctan", "atan"},
+               {"arcsinh", "asinh"},
+               {"arccosh", "acosh"},
+               {"arctanh", "atanh"},
+               {"arctan2", "atan2"},
+               {"bitwise_not", "invert"},
+               {"bitwise_invert", "invert"},
+               {"bitwise_left_shift", "left_shift"},
+               {"bitwise_right_shift", "right_shift"},
+               {"max", "amax"},
+               {"min", "amin"},
+               {"concat", "concatenate"},
+               {"permute_dims", "transpose"}};
 
 bool py_ops_init(PyObject *module)
 {
@@ -377,8 +416,8 @@ bool py_ops_init(PyObject *module)
 /* The methods that NumPy's arrays have. Those that work in place there (sort) are left out. */
 bool py_ops_methods(PyObject *module, PyObject *type_dict)
 {
-  static const char *const names[] = {"sum", "prod", "mean", "max", "min", "argmax", "argmin", "all", "any", "cumsum", "cumprod",
-                                      "squeeze", "take", "clip", "argsort"};
+  static const char *const names[] = {"sum", "prod",   "mean",    "max",     "min",  "argmax", "argmin", "all",
+                                      "any", "cumsum", "cumprod", "squeeze", "take", "clip",   "argsort"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     PyObject *f = PyDict_GetItemString(PyModule_GetDict(module), names[i]);
     if (f && PyDict_SetItemString(type_dict, names[i], f) < 0) return false;

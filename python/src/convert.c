@@ -55,12 +55,15 @@ static chx_array *from_buffer(chx_scope *s, PyObject *o, int copy)
   int dtype = b->ndim <= CHX_MAX_RANK ? py_dtype_of_format(b->format, b->itemsize) : CHX_DTYPE_NONE;
   if (b->ndim > CHX_MAX_RANK) PyErr_Format(PyExc_ValueError, "the rank is %d, want 0 to %d", b->ndim, CHX_MAX_RANK);
   else if (!dtype)
-    PyErr_Format(PyExc_TypeError, "elements of format '%s' (%zd bytes) have no dtype of chx", b->format ? b->format : "B", b->itemsize);
+    PyErr_Format(PyExc_TypeError, "elements of format '%s' (%zd bytes) have no dtype of chx",
+                 b->format ? b->format : "B", b->itemsize);
   if (PyErr_Occurred()) goto done;
   bool fits = layout(b, dtype, shape, strides) && !b->readonly;
   if (copy <= 0 && fits) return chx_wrap(s, dtype, b->ndim, shape, strides, b->buf, end_buffer, b);
   if (copy) a = copy_buffer(s, b, dtype, shape);
-  else PyErr_SetString(PyExc_ValueError, "the buffer is read-only or its layout is not an array's: it cannot be had without a copy");
+  else
+    PyErr_SetString(PyExc_ValueError,
+                    "the buffer is read-only or its layout is not an array's: it cannot be had without a copy");
 done:
   PyBuffer_Release(b);
   PyMem_Free(b);
@@ -78,8 +81,7 @@ static int from_number(chx_scope *s, PyObject *o, chx_array **out)
     long long v = PyLong_AsLongLong(o);
     if (v == -1 && PyErr_Occurred()) return -1;
     *out = chx_int(s, v);
-  } else
-    return 0;
+  } else return 0;
   return *out ? 1 : (py_fail(s), -1);
 }
 
@@ -99,20 +101,27 @@ int py_operand_from_other(chx_scope *s, PyObject *o, int flags, py_operand *x)
 
 /* ---- lists ------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct py_list { int ndim; int64_t shape[CHX_MAX_RANK]; int kind; bool negative, wide; } py_list;
+typedef struct py_list {
+  int ndim;
+  int64_t shape[CHX_MAX_RANK];
+  int kind;
+  bool negative, wide;
+} py_list;
 
 static bool is_sequence(PyObject *o) { return PyList_Check(o) || PyTuple_Check(o) || PyRange_Check(o); }
 
 /* What stands for an element that is an array itself: its values as lists. */
 static PyObject *plain(PyObject *o)
 {
-  if (py_is_array(o) || (PyObject_CheckBuffer(o) && !PyBytes_Check(o) && !PyByteArray_Check(o))) return PyObject_CallMethod(o, "tolist", NULL);
+  if (py_is_array(o) || (PyObject_CheckBuffer(o) && !PyBytes_Check(o) && !PyByteArray_Check(o)))
+    return PyObject_CallMethod(o, "tolist", NULL);
   return is_sequence(o) ? PySequence_Fast(o, "want a sequence") : Py_NewRef(o);
 }
 
 static bool ragged(int axis, Py_ssize_t n, int64_t want)
 {
-  PyErr_Format(PyExc_ValueError, "the lists of axis %d have %zd and %lld elements, want one length", axis, n, (long long)want);
+  PyErr_Format(PyExc_ValueError, "the lists of axis %d have %zd and %lld elements, want one length", axis, n,
+               (long long)want);
   return false;
 }
 
@@ -149,17 +158,21 @@ static bool survey(PyObject *o, int axis, bool first, py_list *l)
   if (!is_sequence(v)) {
     done = (first || axis == l->ndim) && kind_of_number(v, l);
     if (first && done) l->ndim = axis;
-    if (!done && !PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "a number stands where axis %d has lists, want one depth", axis);
+    if (!done && !PyErr_Occurred())
+      PyErr_Format(PyExc_ValueError, "a number stands where axis %d has lists, want one depth", axis);
   } else {
     Py_ssize_t n = PySequence_Fast_GET_SIZE(v);
-    if (axis >= CHX_MAX_RANK) done = (PyErr_Format(PyExc_ValueError, "lists are more than %d deep", CHX_MAX_RANK), false);
-    else if (!first && axis >= l->ndim) done = (PyErr_Format(PyExc_ValueError, "a list stands where axis %d has numbers, want one depth", axis), false);
+    if (axis >= CHX_MAX_RANK)
+      done = (PyErr_Format(PyExc_ValueError, "lists are more than %d deep", CHX_MAX_RANK), false);
+    else if (!first && axis >= l->ndim)
+      done = (PyErr_Format(PyExc_ValueError, "a list stands where axis %d has numbers, want one depth", axis), false);
     else if (!first && n != l->shape[axis]) done = ragged(axis, n, l->shape[axis]);
     else {
       done = true;
       l->shape[axis] = n;
       if (first && !n) l->ndim = axis + 1;
-      for (Py_ssize_t i = 0; i < n && done; i++) done = survey(PySequence_Fast_GET_ITEM(v, i), axis + 1, first && !i, l);
+      for (Py_ssize_t i = 0; i < n && done; i++)
+        done = survey(PySequence_Fast_GET_ITEM(v, i), axis + 1, first && !i, l);
     }
   }
   Py_DECREF(v);
@@ -174,7 +187,8 @@ static bool fill(PyObject *o, int dtype, int axis, int ndim, char **p)
     done = py_to_element(dtype, v, *p);
     *p += chx_dtype_size(dtype);
   } else if (v)
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(v) && done; i++) done = fill(PySequence_Fast_GET_ITEM(v, i), dtype, axis + 1, ndim, p);
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(v) && done; i++)
+      done = fill(PySequence_Fast_GET_ITEM(v, i), dtype, axis + 1, ndim, p);
   Py_XDECREF(v);
   return done;
 }
@@ -212,7 +226,8 @@ static chx_array *settle(chx_scope *s, chx_array *a, int dtype, bool fresh, bool
   const chx_array *steps[4] = {a};
   int n = 0;
   if (a && dtype && chx_dtype(steps[n]) != dtype) n++, steps[n] = chx_cast(s, steps[n - 1], dtype);
-  if (steps[n] && strcmp(chx_device(steps[n]), chx_scope_device(s))) n++, steps[n] = chx_to(s, steps[n - 1], chx_scope_device(s));
+  if (steps[n] && strcmp(chx_device(steps[n]), chx_scope_device(s)))
+    n++, steps[n] = chx_to(s, steps[n - 1], chx_scope_device(s));
   if (steps[n] && fresh && !n) n++, steps[n] = chx_copy(s, steps[n - 1]);
   for (int i = 0; i < n; i++) chx_release((chx_array *)steps[i]);
   if (n && !may_copy && steps[n]) {
@@ -230,7 +245,8 @@ static chx_array *anything(chx_scope *s, PyObject *o, int dtype, int copy)
     const bool host = !strncmp(chx_scope_device(s), "native:", 7);
     return settle(s, from_buffer(s, o, copy == 1 || !host ? 1 : copy), dtype, false, copy != 0);
   }
-  if (!is_sequence(o) && PyObject_HasAttrString(o, "__dlpack__")) return settle(s, py_import_dlpack(s, o), dtype, copy == 1, copy != 0);
+  if (!is_sequence(o) && PyObject_HasAttrString(o, "__dlpack__"))
+    return settle(s, py_import_dlpack(s, o), dtype, copy == 1, copy != 0);
   if (copy == 0) {
     PyErr_Format(PyExc_ValueError, "an object of type %s cannot become an array without a copy", Py_TYPE(o)->tp_name);
     return NULL;
@@ -248,8 +264,9 @@ chx_array *py_array_from(chx_scope *s, PyObject *o, int dtype, int copy)
 
 bool py_ints_from(PyObject *o, const char *what, chx_ints *out)
 {
-  PyObject *list = PyTuple_Check(o) || PyList_Check(o) ? Py_NewRef(o) : PyIndex_Check(o) ? PyTuple_Pack(1, o)
-                                                                                          : PySequence_Fast(o, what);
+  PyObject *list = PyTuple_Check(o) || PyList_Check(o) ? Py_NewRef(o)
+                   : PyIndex_Check(o)                  ? PyTuple_Pack(1, o)
+                                                       : PySequence_Fast(o, what);
   if (!list) return false;
   Py_ssize_t n = PySequence_Fast_GET_SIZE(list);
   if (n > CHX_MAX_RANK) PyErr_Format(PyExc_ValueError, "%s: %zd values are given, want 0 to %d", what, n, CHX_MAX_RANK);

@@ -11,8 +11,9 @@ static PyObject *from_object(PyObject *args, PyObject *kwargs, const char *forma
   py_device_use use;
   int dtype;
   chx_scope *s = py_scope();
-  if (!s || !(copy_given ? PyArg_ParseTupleAndKeywords(args, kwargs, format, with, &o, &dtype_object, &fresh, &device)
-                         : PyArg_ParseTupleAndKeywords(args, kwargs, format, without, &o, &dtype_object, &device)) ||
+  if (!s ||
+      !(copy_given ? PyArg_ParseTupleAndKeywords(args, kwargs, format, with, &o, &dtype_object, &fresh, &device)
+                   : PyArg_ParseTupleAndKeywords(args, kwargs, format, without, &o, &dtype_object, &device)) ||
       !py_dtype_from(dtype_object, &dtype))
     return NULL;
   if (fresh) copy = fresh == Py_None ? -1 : PyObject_IsTrue(fresh);
@@ -61,7 +62,11 @@ static PyObject *of_shape(PyObject *args, PyObject *kwargs, const char *format, 
 }
 
 #define OF_SHAPE(name) \
-  static PyObject *name(PyObject *m, PyObject *args, PyObject *kwargs) { (void)m; return of_shape(args, kwargs, "O|O$O:" #name, chx_##name); }
+  static PyObject *name(PyObject *m, PyObject *args, PyObject *kwargs) \
+  { \
+    (void)m; \
+    return of_shape(args, kwargs, "O|O$O:" #name, chx_##name); \
+  }
 OF_SHAPE(empty)
 OF_SHAPE(zeros)
 OF_SHAPE(ones)
@@ -84,7 +89,8 @@ static PyObject *full(PyObject *m, PyObject *args, PyObject *kwargs)
   int dtype;
   chx_scope *s = py_scope();
   (void)m;
-  if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$O:full", keywords, &shape, &value, &dtype_object, &device) ||
+  if (!s ||
+      !PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$O:full", keywords, &shape, &value, &dtype_object, &device) ||
       !py_ints_from(shape, "shape", &n) || !py_dtype_from(dtype_object, &dtype) || !py_device_enter(s, device, &use))
     return NULL;
   PyObject *r = filled(s, dtype, (int)n.n, n.v, value);
@@ -115,7 +121,11 @@ static PyObject *like(PyObject *args, PyObject *kwargs, const char *format, make
 }
 
 #define LIKE(name) \
-  static PyObject *name##_like(PyObject *m, PyObject *args, PyObject *kwargs) { (void)m; return like(args, kwargs, "O!|O$O:" #name "_like", chx_##name); }
+  static PyObject *name##_like(PyObject *m, PyObject *args, PyObject *kwargs) \
+  { \
+    (void)m; \
+    return like(args, kwargs, "O!|O$O:" #name "_like", chx_##name); \
+  }
 LIKE(empty)
 LIKE(zeros)
 LIKE(ones)
@@ -128,7 +138,9 @@ static PyObject *full_like(PyObject *m, PyObject *args, PyObject *kwargs)
   int dtype;
   chx_scope *s = py_scope();
   (void)m;
-  if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!O|O:full_like", keywords, &py_array_type, &o, &value, &dtype_object) ||
+  if (!s ||
+      !PyArg_ParseTupleAndKeywords(args, kwargs, "O!O|O:full_like", keywords, &py_array_type, &o, &value,
+                                   &dtype_object) ||
       !py_dtype_from(dtype_object, &dtype))
     return NULL;
   const chx_array *a = py_a(o);
@@ -152,7 +164,9 @@ static PyObject *arange(PyObject *m, PyObject *args, PyObject *kwargs)
   int dtype;
   chx_scope *s = py_scope();
   (void)m;
-  if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "O|OOO$O:arange", keywords, &value[0], &value[1], &value[2], &dtype_object, &device) ||
+  if (!s ||
+      !PyArg_ParseTupleAndKeywords(args, kwargs, "O|OOO$O:arange", keywords, &value[0], &value[1], &value[2],
+                                   &dtype_object, &device) ||
       !py_dtype_from(dtype_object, &dtype))
     return NULL;
   if (!value[1] || value[1] == Py_None) value[1] = value[0], value[0] = NULL;
@@ -164,7 +178,8 @@ static PyObject *arange(PyObject *m, PyObject *args, PyObject *kwargs)
     }
   if (PyErr_Occurred()) return NULL;
   double n = ceil((v[1] - v[0]) / v[2]);
-  if (v[2] == 0 || isnan(n) || n > 0x1p53) return PyErr_SetString(PyExc_ValueError, "arange: want a step that is not 0 and a finite length"), NULL;
+  if (v[2] == 0 || isnan(n) || n > 0x1p53)
+    return PyErr_SetString(PyExc_ValueError, "arange: want a step that is not 0 and a finite length"), NULL;
   if (!py_device_enter(s, device, &use)) return NULL;
   PyObject *r = py_wrap(chx_arange(s, dtype ? dtype : real ? CHX_F64 : CHX_I64, v[0], v[2], n > 0 ? (int64_t)n : 0));
   py_device_leave(s, &use);
@@ -179,7 +194,8 @@ static PyObject *to_numpy(PyObject *m, PyObject *args, PyObject *kwargs)
   int fresh = 1;
   chx_scope *s = py_scope();
   (void)m;
-  if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!|p:to_numpy", keywords, &py_array_type, &o, &fresh)) return NULL;
+  if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!|p:to_numpy", keywords, &py_array_type, &o, &fresh))
+    return NULL;
   PyObject *host = py_same_or_wrap(o, chx_to(s, py_a(o), "native:0"));
   if (host && (numpy = PyImport_ImportModule("numpy")))
     r = PyObject_CallMethod(numpy, fresh && host == o ? "array" : "asarray", "O", host);
@@ -188,18 +204,30 @@ static PyObject *to_numpy(PyObject *m, PyObject *args, PyObject *kwargs)
   return r;
 }
 
-#define MAKES(name, signature, doc) {#name, py_function(name), METH_VARARGS | METH_KEYWORDS, #name signature "\n--\n\n" doc}
+#define MAKES(name, signature, doc) \
+  { \
+#name, py_function(name), METH_VARARGS | METH_KEYWORDS, #name signature "\n--\n\n" doc \
+  }
 PyMethodDef py_create_functions[] = {
-  MAKES(array, "(object, dtype=None, copy=True, *, device=None)", "An array of numbers, lists, an array, a buffer (NumPy's) or what has __dlpack__. copy=None: only if needed; False: never."),
-  MAKES(asarray, "(object, dtype=None, *, device=None)", "As array with copy=None: memory of the host is shared where its layout allows it."),
-  MAKES(empty, "(shape, dtype=None, *, device=None)", "An array whose elements are not set; float64 unless a dtype is named."),
-  MAKES(zeros, "(shape, dtype=None, *, device=None)", "An array of zeros; float64 unless a dtype is named."),
-  MAKES(ones, "(shape, dtype=None, *, device=None)", "An array of ones; float64 unless a dtype is named."),
-  MAKES(full, "(shape, fill_value, dtype=None, *, device=None)", "An array of one value, of the value's dtype unless one is named."),
-  MAKES(empty_like, "(a, dtype=None, *, device=None)", "An array of a's shape, dtype and device whose elements are not set."),
-  MAKES(zeros_like, "(a, dtype=None, *, device=None)", "Zeros of a's shape, dtype and device."),
-  MAKES(ones_like, "(a, dtype=None, *, device=None)", "Ones of a's shape, dtype and device."),
-  MAKES(full_like, "(a, fill_value, dtype=None)", "One value, of a's shape, dtype and device."),
-  MAKES(arange, "(start, stop=None, step=1, dtype=None, *, device=None)", "start, start + step, ... before stop; of integers int64, else float64."),
-  MAKES(to_numpy, "(array, copy=True)", "NumPy's array of the values, copied from any device; copy=False: of the same memory where it is the host's."),
-  {0}};
+    MAKES(array, "(object, dtype=None, copy=True, *, device=None)",
+          "An array of numbers, lists, an array, a buffer (NumPy's) or what has __dlpack__. copy=None: only if needed; "
+          "False: never."),
+    MAKES(asarray, "(object, dtype=None, *, device=None)",
+          "As array with copy=None: memory of the host is shared where its layout allows it."),
+    MAKES(empty, "(shape, dtype=None, *, device=None)",
+          "An array whose elements are not set; float64 unless a dtype is named."),
+    MAKES(zeros, "(shape, dtype=None, *, device=None)", "An array of zeros; float64 unless a dtype is named."),
+    MAKES(ones, "(shape, dtype=None, *, device=None)", "An array of ones; float64 unless a dtype is named."),
+    MAKES(full, "(shape, fill_value, dtype=None, *, device=None)",
+          "An array of one value, of the value's dtype unless one is named."),
+    MAKES(empty_like, "(a, dtype=None, *, device=None)",
+          "An array of a's shape, dtype and device whose elements are not set."),
+    MAKES(zeros_like, "(a, dtype=None, *, device=None)", "Zeros of a's shape, dtype and device."),
+    MAKES(ones_like, "(a, dtype=None, *, device=None)", "Ones of a's shape, dtype and device."),
+    MAKES(full_like, "(a, fill_value, dtype=None)", "One value, of a's shape, dtype and device."),
+    MAKES(arange, "(start, stop=None, step=1, dtype=None, *, device=None)",
+          "start, start + step, ... before stop; of integers int64, else float64."),
+    MAKES(
+        to_numpy, "(array, copy=True)",
+        "NumPy's array of the values, copied from any device; copy=False: of the same memory where it is the host's."),
+    {0}};

@@ -12,15 +12,22 @@ enum { READ_ONLY = 1, IS_COPIED = 2, CPU = 1 };
 
 typedef struct dl_tensor {
   void *data;
-  struct { int32_t type, id; } device;
+  struct {
+    int32_t type, id;
+  } device;
   int32_t ndim;
-  struct { uint8_t code, bits; uint16_t lanes; } dtype;
+  struct {
+    uint8_t code, bits;
+    uint16_t lanes;
+  } dtype;
   int64_t *shape, *strides;
   uint64_t byte_offset;
 } dl_tensor;
 
 typedef struct dl_versioned {
-  struct { uint32_t major, minor; } version;
+  struct {
+    uint32_t major, minor;
+  } version;
   void *manager_ctx;
   void (*deleter)(struct dl_versioned *);
   uint64_t flags;
@@ -60,7 +67,8 @@ static PyObject *to_capsule(dl_versioned *m, bool versioned)
   if (!versioned) {
     dl_old *old = m->flags & READ_ONLY ? NULL : PyMem_RawMalloc(sizeof *old);
     if (!old) {
-      if (m->flags & READ_ONLY) PyErr_SetString(PyExc_BufferError, "a read-only array needs a consumer of DLPack 1.0 or later");
+      if (m->flags & READ_ONLY)
+        PyErr_SetString(PyExc_BufferError, "a read-only array needs a consumer of DLPack 1.0 or later");
       else PyErr_NoMemory();
       m->deleter(m);
       return NULL;
@@ -89,7 +97,8 @@ static PyObject *dlpack(PyObject *self, PyObject *args, PyObject *kwargs)
   PyObject *stream = Py_None, *most = Py_None, *device = Py_None, *copy = Py_None;
   int major = 0, minor = 0, type = -1, id = 0;
   chx_scope *s = py_scope();
-  if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOOO:__dlpack__", keywords, &stream, &most, &device, &copy)) return NULL;
+  if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOOO:__dlpack__", keywords, &stream, &most, &device, &copy))
+    return NULL;
   if (most != Py_None && !PyArg_ParseTuple(most, "ii", &major, &minor)) return NULL;
   if (device != Py_None && !PyArg_ParseTuple(device, "ii", &type, &id)) return NULL;
   dl_versioned *m = export(s, py_a(self));
@@ -98,7 +107,10 @@ static PyObject *dlpack(PyObject *self, PyObject *args, PyObject *kwargs)
   if (elsewhere || copy == Py_True) {
     m->deleter(m);
     if (elsewhere && (type != CPU || copy == Py_False))
-      return PyErr_Format(PyExc_BufferError, "the array is on %s, and is copied to the host alone, where that is allowed", chx_device(py_a(self))), NULL;
+      return PyErr_Format(PyExc_BufferError,
+                          "the array is on %s, and is copied to the host alone, where that is allowed",
+                          chx_device(py_a(self))),
+             NULL;
     chx_array *fresh = elsewhere ? chx_to(s, py_a(self), "native:0") : chx_copy(s, py_a(self));
     m = fresh ? export(s, fresh) : (py_fail(s), NULL);
     chx_release(fresh);
@@ -119,14 +131,16 @@ static PyObject *dlpack_device(PyObject *self, PyObject *unused)
   return r;
 }
 
-PyMethodDef py_array_dlpack_methods[] = {
-  {"__dlpack__", py_function(dlpack), METH_VARARGS | METH_KEYWORDS, NULL},
-  {"__dlpack_device__", dlpack_device, METH_NOARGS, NULL},
-  {0}};
+PyMethodDef py_array_dlpack_methods[] = {{"__dlpack__", py_function(dlpack), METH_VARARGS | METH_KEYWORDS, NULL},
+                                         {"__dlpack_device__", dlpack_device, METH_NOARGS, NULL},
+                                         {0}};
 
 /* ---- import ---------------------------------------------------------------------------------------------------------------- */
 
-typedef struct taken_old { dl_versioned m; dl_old *old; } taken_old;
+typedef struct taken_old {
+  dl_versioned m;
+  dl_old *old;
+} taken_old;
 
 static void end_taken_old(dl_versioned *m)
 {
@@ -201,14 +215,17 @@ static PyObject *from_dlpack(PyObject *module, PyObject *args, PyObject *kwargs)
   return py_wrap(a);
 }
 
-PyMethodDef py_dlpack_functions[] = {
-  {"from_dlpack", py_function(from_dlpack), METH_VARARGS | METH_KEYWORDS,
-   "from_dlpack(x, *, device=None, copy=None)\n--\n\nAn array that shares the memory of x, an object with __dlpack__ on the host, or a capsule."},
-  {0}};
+PyMethodDef py_dlpack_functions[] = {{"from_dlpack", py_function(from_dlpack), METH_VARARGS | METH_KEYWORDS,
+                                      "from_dlpack(x, *, device=None, copy=None)\n--\n\nAn array that shares the "
+                                      "memory of x, an object with __dlpack__ on the host, or a capsule."},
+                                     {0}};
 
 /* ---- the buffer protocol ------------------------------------------------------------------------------------------------------ */
 
-typedef struct py_view { dl_versioned *m; Py_ssize_t shape[CHX_MAX_RANK], strides[CHX_MAX_RANK]; } py_view;
+typedef struct py_view {
+  dl_versioned *m;
+  Py_ssize_t shape[CHX_MAX_RANK], strides[CHX_MAX_RANK];
+} py_view;
 
 static const char *refusal(const chx_array *a, const py_view *v, int flags)
 {
@@ -216,8 +233,11 @@ static const char *refusal(const chx_array *a, const py_view *v, int flags)
   if (v->m->tensor.device.type != CPU) return "the array is not in the host's memory: x.to('native:0') is";
   if (!py_dtype_format(chx_dtype(a))) return "the buffer protocol has no format for bfloat16";
   if (flags & PyBUF_WRITABLE && v->m->flags & READ_ONLY) return "the array is read-only";
-  const Py_buffer b = {.len = (Py_ssize_t)chx_nbytes(a), .itemsize = chx_dtype_size(chx_dtype(a)), .ndim = chx_ndim(a),
-                       .shape = (Py_ssize_t *)v->shape, .strides = (Py_ssize_t *)v->strides};
+  const Py_buffer b = {.len = (Py_ssize_t)chx_nbytes(a),
+                       .itemsize = chx_dtype_size(chx_dtype(a)),
+                       .ndim = chx_ndim(a),
+                       .shape = (Py_ssize_t *)v->shape,
+                       .strides = (Py_ssize_t *)v->strides};
   if ((!dense && ((flags & PyBUF_STRIDES) != PyBUF_STRIDES || (flags & PyBUF_C_CONTIGUOUS) == PyBUF_C_CONTIGUOUS)) ||
       ((flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS && !PyBuffer_IsContiguous(&b, 'F')) ||
       ((flags & PyBUF_ANY_CONTIGUOUS) == PyBUF_ANY_CONTIGUOUS && !PyBuffer_IsContiguous(&b, 'A')))
@@ -249,11 +269,15 @@ static int get_buffer(PyObject *self, Py_buffer *b, int flags)
   }
   static char nowhere[16]; /* of an array without elements, whose address may be NULL */
   *b = (Py_buffer){.buf = v->m->tensor.data ? (char *)v->m->tensor.data + v->m->tensor.byte_offset : nowhere,
-                   .obj = Py_NewRef(self), .len = (Py_ssize_t)chx_nbytes(a), .itemsize = chx_dtype_size(chx_dtype(a)),
-                   .readonly = (v->m->flags & READ_ONLY) != 0, .ndim = chx_ndim(a),
+                   .obj = Py_NewRef(self),
+                   .len = (Py_ssize_t)chx_nbytes(a),
+                   .itemsize = chx_dtype_size(chx_dtype(a)),
+                   .readonly = (v->m->flags & READ_ONLY) != 0,
+                   .ndim = chx_ndim(a),
                    .format = flags & PyBUF_FORMAT ? (char *)py_dtype_format(chx_dtype(a)) : NULL,
                    .shape = flags & PyBUF_ND ? v->shape : NULL,
-                   .strides = (flags & PyBUF_STRIDES) == PyBUF_STRIDES ? v->strides : NULL, .internal = v};
+                   .strides = (flags & PyBUF_STRIDES) == PyBUF_STRIDES ? v->strides : NULL,
+                   .internal = v};
   return 0;
 }
 

@@ -16,10 +16,10 @@ bool py_index_init(void)
 
 typedef struct py_key {
   chx_slice_attr slice;
-  int axis;             /* of x: the next to be indexed */
-  int n_out;            /* axes after slicing and None */
-  uint32_t inserted;    /* bit set of those that None made */
-  PyObject *array;      /* the array of integers, and the axis it is for */
+  int axis;          /* of x: the next to be indexed */
+  int n_out;         /* axes after slicing and None */
+  uint32_t inserted; /* bit set of those that None made */
+  PyObject *array;   /* the array of integers, and the axis it is for */
   int array_axis;
   int last_advanced;    /* position in the key of the last integer or array, -1: none; */
   bool apart, integers; /* whether they stand apart; whether there are integers */
@@ -89,9 +89,9 @@ static bool take_array(py_key *k, PyObject *o, int position)
 {
   if (PyBool_Check(o)) PyErr_SetString(PyExc_NotImplementedError, "indexing by bool is not there yet");
   else if (!py_is_array(o) && !PyList_Check(o) && (PyBytes_Check(o) || !PyObject_CheckBuffer(o)))
-    PyErr_Format(PyExc_IndexError, "an index is of type %s, want integers, slices, '...', None or an array of integers", Py_TYPE(o)->tp_name);
-  else if (k->array)
-    PyErr_SetString(PyExc_NotImplementedError, "indexing by more than one array is not there yet");
+    PyErr_Format(PyExc_IndexError, "an index is of type %s, want integers, slices, '...', None or an array of integers",
+                 Py_TYPE(o)->tp_name);
+  else if (k->array) PyErr_SetString(PyExc_NotImplementedError, "indexing by more than one array is not there yet");
   if (PyErr_Occurred()) return false;
   advance(k, position);
   k->array = o;
@@ -132,8 +132,7 @@ static bool read_tuple(py_key *k, const chx_array *a, PyObject *key)
       if ((v == -1 && PyErr_Occurred()) || !take_integer(k, chx_shape(a)[k->axis], v)) return false;
       advance(k, (int)i);
       k->integers = true;
-    } else if (!take_array(k, o, (int)i))
-      return false;
+    } else if (!take_array(k, o, (int)i)) return false;
   }
   return true;
 }
@@ -154,9 +153,9 @@ static bool read_key(py_key *k, const chx_array *a, PyObject *key)
   else if (PyLong_CheckExact(key) && chx_ndim(a)) {
     Py_ssize_t v = PyLong_AsSsize_t(key);
     done = !(v == -1 && PyErr_Occurred()) && take_integer(k, chx_shape(a)[0], v);
-    if (!done && PyErr_ExceptionMatches(PyExc_OverflowError)) PyErr_SetString(PyExc_IndexError, "the index does not fit an index");
-  } else if (PySlice_Check(key) && chx_ndim(a))
-    done = take_slice(k, chx_shape(a)[0], key);
+    if (!done && PyErr_ExceptionMatches(PyExc_OverflowError))
+      PyErr_SetString(PyExc_IndexError, "the index does not fit an index");
+  } else if (PySlice_Check(key) && chx_ndim(a)) done = take_slice(k, chx_shape(a)[0], key);
   else {
     PyObject *one = PyTuple_Pack(1, key);
     done = one && read_tuple(k, a, one);
@@ -197,7 +196,8 @@ static chx_array *to_front(chx_scope *s, chx_array *a, int at, int n)
 
 static PyObject *by_array(chx_scope *s, const chx_array *a, const py_key *k)
 {
-  chx_array *index = py_is_array(k->array) ? chx_keep(py_a(k->array)) : py_array_from(s, k->array, CHX_DTYPE_NONE, -1), *y = NULL;
+  chx_array *index = py_is_array(k->array) ? chx_keep(py_a(k->array)) : py_array_from(s, k->array, CHX_DTYPE_NONE, -1),
+            *y = NULL;
   if (!index) return NULL;
   if (!chx_size(index) && PyList_Check(k->array)) { /* [] reads nothing, whatever its dtype */
     chx_array *empty = chx_cast(s, index, CHX_I64);
@@ -206,7 +206,8 @@ static PyObject *by_array(chx_scope *s, const chx_array *a, const py_key *k)
   }
   char kind = index ? py_dtype_kind(chx_dtype(index)) : 'I';
   if (kind == 'B') PyErr_SetString(PyExc_NotImplementedError, "indexing by a mask of bools is not there yet");
-  else if (kind != 'I' && kind != 'U') PyErr_SetString(PyExc_IndexError, "an array that is an index must be of integers");
+  else if (kind != 'I' && kind != 'U')
+    PyErr_SetString(PyExc_IndexError, "an array that is an index must be of integers");
   else {
     chx_array *v = view(s, a, k);
     y = v && index ? chx_take(s, v, index, k->array_axis) : NULL;
@@ -254,9 +255,12 @@ int py_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
   if (!s) return -1;
   if (!value) return PyErr_SetString(PyExc_ValueError, "an array's elements cannot be deleted"), -1;
   if (!read_key(&k, py_a(self), key) || !fits(py_a(self), value)) return -1;
-  if (k.array) return PyErr_SetString(PyExc_NotImplementedError, "setting by an array of integers is not there yet"), -1;
+  if (k.array)
+    return PyErr_SetString(PyExc_NotImplementedError, "setting by an array of integers is not there yet"), -1;
   int found = py_operand_from(s, value, PY_LISTS, &x);
-  if (!found) PyErr_Format(PyExc_TypeError, "the value is of type %s, want an array, a number or a list", Py_TYPE(value)->tp_name);
+  if (!found)
+    PyErr_Format(PyExc_TypeError, "the value is of type %s, want an array, a number or a list",
+                 Py_TYPE(value)->tp_name);
   if (found <= 0) return -1;
   chx_array *y = view(s, py_a(self), &k);
   if (y) chx_copy_into(s, y, x.a);

@@ -7,8 +7,7 @@
 enum { DEVICE, GRAD, FALLBACK };
 
 typedef struct py_mode {
-  PyObject_HEAD
-  int kind, value, before;
+  PyObject_HEAD int kind, value, before;
   bool entered;
   char device[32], device_before[32];
 } py_mode;
@@ -21,7 +20,8 @@ static PyObject *enter(PyObject *o, PyObject *unused)
   chx_scope *s = py_scope();
   (void)unused;
   if (!s) return NULL;
-  if (m->entered) return PyErr_SetString(PyExc_RuntimeError, "this was entered already, want a new one for each 'with'"), NULL;
+  if (m->entered)
+    return PyErr_SetString(PyExc_RuntimeError, "this was entered already, want a new one for each 'with'"), NULL;
   switch (m->kind) {
   case DEVICE:
     snprintf(m->device_before, sizeof m->device_before, "%s", chx_scope_device(s));
@@ -51,11 +51,11 @@ static PyObject *leave(PyObject *o, PyObject *args)
 static PyMethodDef methods[] = {{"__enter__", enter, METH_NOARGS, NULL}, {"__exit__", leave, METH_VARARGS, NULL}, {0}};
 
 static PyTypeObject mode_type = {
-  PyVarObject_HEAD_INIT(NULL, 0).tp_name = "chx.mode",
-  .tp_basicsize = sizeof(py_mode),
-  .tp_flags = Py_TPFLAGS_DEFAULT,
-  .tp_doc = "What holds for this thread inside of a `with`.",
-  .tp_methods = methods,
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "chx.mode",
+    .tp_basicsize = sizeof(py_mode),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_doc = "What holds for this thread inside of a `with`.",
+    .tp_methods = methods,
 };
 
 static py_mode *make(int kind, int value)
@@ -73,7 +73,8 @@ static PyObject *using_device(PyObject *module, PyObject *name)
   const char *device = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
   (void)module;
   if (!device || strlen(device) >= sizeof((py_mode *)0)->device) {
-    if (!PyErr_Occurred()) PyErr_Format(PyExc_TypeError, "using_device: the device is %R, want a name such as 'native:0'", name);
+    if (!PyErr_Occurred())
+      PyErr_Format(PyExc_TypeError, "using_device: the device is %R, want a name such as 'native:0'", name);
     return NULL;
   }
   py_mode *m = make(DEVICE, 0);
@@ -81,8 +82,16 @@ static PyObject *using_device(PyObject *module, PyObject *name)
   return (PyObject *)m;
 }
 
-static PyObject *no_backprop(PyObject *m, PyObject *u) { (void)m, (void)u; return (PyObject *)make(GRAD, CHX_GRAD_OFF); }
-static PyObject *force_backprop(PyObject *m, PyObject *u) { (void)m, (void)u; return (PyObject *)make(GRAD, CHX_GRAD_ON); }
+static PyObject *no_backprop(PyObject *m, PyObject *u)
+{
+  (void)m, (void)u;
+  return (PyObject *)make(GRAD, CHX_GRAD_OFF);
+}
+static PyObject *force_backprop(PyObject *m, PyObject *u)
+{
+  (void)m, (void)u;
+  return (PyObject *)make(GRAD, CHX_GRAD_ON);
+}
 
 /* Holds from the call on, so that fallback("deny") alone does what it says; leaving a `with` restores what was before. */
 static PyObject *fallback(PyObject *module, PyObject *policy)
@@ -96,16 +105,23 @@ static PyObject *fallback(PyObject *module, PyObject *policy)
     if (m) m->before = chx_scope_set_fallback(s, i);
     return (PyObject *)m;
   }
-  if (!PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "fallback: the policy is %R, want 'allow', 'warn' or 'deny'", policy);
+  if (!PyErr_Occurred())
+    PyErr_Format(PyExc_ValueError, "fallback: the policy is %R, want 'allow', 'warn' or 'deny'", policy);
   return NULL;
 }
 
 static PyMethodDef functions[] = {
-  {"using_device", using_device, METH_O, "using_device(device)\n--\n\nInside of a `with`, new arrays of this thread are made on the device."},
-  {"no_backprop", no_backprop, METH_NOARGS, "no_backprop()\n--\n\nInside of a `with`, this thread records nothing for backward."},
-  {"force_backprop", force_backprop, METH_NOARGS, "force_backprop()\n--\n\nInside of a `with`, this thread records again."},
-  {"fallback", fallback, METH_O, "fallback(policy)\n--\n\nWhat happens in this thread from now on where a device has no kernel and the CPU would compute: 'allow', 'warn' (once, to the log) or 'deny' (NotImplementedError). After a `with` what was before holds again."},
-  {0}};
+    {"using_device", using_device, METH_O,
+     "using_device(device)\n--\n\nInside of a `with`, new arrays of this thread are made on the device."},
+    {"no_backprop", no_backprop, METH_NOARGS,
+     "no_backprop()\n--\n\nInside of a `with`, this thread records nothing for backward."},
+    {"force_backprop", force_backprop, METH_NOARGS,
+     "force_backprop()\n--\n\nInside of a `with`, this thread records again."},
+    {"fallback", fallback, METH_O,
+     "fallback(policy)\n--\n\nWhat happens in this thread from now on where a device has no kernel and the CPU would "
+     "compute: 'allow', 'warn' (once, to the log) or 'deny' (NotImplementedError). After a `with` what was before "
+     "holds again."},
+    {0}};
 
 bool py_modes_init(PyObject *module)
 {

@@ -6,8 +6,9 @@
 #include "chxpy.h"
 #include <string.h>
 
-#define BINARY(F) F(add) F(sub) F(mul) F(div) F(floor_divide) F(remainder) F(pow) F(left_shift) F(right_shift) \
-  F(bitwise_and) F(bitwise_or) F(bitwise_xor) F(matmul) F(less) F(less_equal) F(equal) F(not_equal) F(greater) F(greater_equal)
+#define BINARY(F) \
+  F(add) F(sub) F(mul) F(div) F(floor_divide) F(remainder) F(pow) F(left_shift) F(right_shift) F(matmul) \
+  F(bitwise_and) F(bitwise_or) F(bitwise_xor) F(less) F(less_equal) F(equal) F(not_equal) F(greater) F(greater_equal)
 #define UNARY(F) F(neg) F(abs) F(invert)
 
 enum {
@@ -22,11 +23,12 @@ bool py_numbers_init(void)
 {
   static const char *const names[] = {
 #define F(name) #name,
-    BINARY(F) UNARY(F)
+      BINARY(F) UNARY(F)
 #undef F
   };
   for (int i = 0; i < N_OPS; i++)
-    if (!(ops[i] = chx_op_find(names[i]))) return PyErr_Format(PyExc_ImportError, "libchx has no operator '%s'", names[i]), false;
+    if (!(ops[i] = chx_op_find(names[i])))
+      return PyErr_Format(PyExc_ImportError, "libchx has no operator '%s'", names[i]), false;
   return true;
 }
 
@@ -90,7 +92,9 @@ static chx_status through_copy(chx_scope *s, int op, chx_array *a, const chx_arr
     bool same = chx_ndim(y) == chx_ndim(a);
     for (int i = 0; same && i < chx_ndim(a); i++) same = chx_shape(y)[i] == chx_shape(a)[i];
     if (same) chx_copy_into(s, a, y);
-    else chx_scope_fail(s, CHX_ESHAPE, "%s in place: the result's shape is not the array's, want the same", chx_op_name(ops[op]));
+    else
+      chx_scope_fail(s, CHX_ESHAPE, "%s in place: the result's shape is not the array's, want the same",
+                     chx_op_name(ops[op]));
   }
   chx_release(y);
   return chx_scope_error(s);
@@ -161,8 +165,8 @@ static PyObject *positive(PyObject *o) { return PyObject_CallMethod(o, "copy", N
 
 PyObject *py_compare(PyObject *a, PyObject *b, int how)
 {
-  static const int list[] = {[Py_LT] = OP_less, [Py_LE] = OP_less_equal, [Py_EQ] = OP_equal, [Py_NE] = OP_not_equal,
-                             [Py_GT] = OP_greater, [Py_GE] = OP_greater_equal};
+  static const int list[] = {[Py_LT] = OP_less,      [Py_LE] = OP_less_equal, [Py_EQ] = OP_equal,
+                             [Py_NE] = OP_not_equal, [Py_GT] = OP_greater,    [Py_GE] = OP_greater_equal};
   return binary(list[how], a, b);
 }
 
@@ -174,7 +178,8 @@ static int truth(PyObject *self)
   chx_scope *s = py_scope();
   if (!s) return -1;
   if (chx_size(a) != 1) {
-    PyErr_Format(PyExc_ValueError, "the truth value of an array of %lld elements is ambiguous, want one element, or any() or all()",
+    PyErr_Format(PyExc_ValueError,
+                 "the truth value of an array of %lld elements is ambiguous, want one element, or any() or all()",
                  (long long)chx_size(a));
     return -1;
   }
@@ -189,7 +194,9 @@ static PyObject *as_number(PyObject *self, PyObject *(*convert)(PyObject *))
   chx_scope *s = py_scope();
   if (!s) return NULL;
   if (chx_size(py_a(self)) != 1)
-    return PyErr_Format(PyExc_TypeError, "an array of %lld elements is not one number", (long long)chx_size(py_a(self))), NULL;
+    return PyErr_Format(PyExc_TypeError, "an array of %lld elements is not one number",
+                        (long long)chx_size(py_a(self))),
+           NULL;
   PyObject *v = py_item(s, py_a(self)), *r = v ? convert(v) : NULL;
   Py_XDECREF(v);
   return r;
@@ -207,13 +214,40 @@ static PyObject *to_index(PyObject *self)
 }
 
 PyNumberMethods py_numbers = {
-  .nb_add = add, .nb_inplace_add = add_in_place, .nb_subtract = subtract, .nb_inplace_subtract = subtract_in_place,
-  .nb_multiply = multiply, .nb_inplace_multiply = multiply_in_place, .nb_true_divide = divide, .nb_inplace_true_divide = divide_in_place,
-  .nb_floor_divide = floor_divide, .nb_inplace_floor_divide = floor_divide_in_place, .nb_remainder = modulo,
-  .nb_inplace_remainder = modulo_in_place, .nb_divmod = divide_modulo, .nb_power = power, .nb_inplace_power = power_in_place,
-  .nb_lshift = lshift, .nb_inplace_lshift = lshift_in_place, .nb_rshift = rshift, .nb_inplace_rshift = rshift_in_place,
-  .nb_and = and, .nb_inplace_and = and_in_place, .nb_or = or, .nb_inplace_or = or_in_place, .nb_xor = xor,
-  .nb_inplace_xor = xor_in_place, .nb_matrix_multiply = matmul, .nb_inplace_matrix_multiply = matmul_in_place,
-  .nb_negative = negative, .nb_positive = positive, .nb_absolute = absolute, .nb_invert = invert,
-  .nb_bool = truth, .nb_float = to_float, .nb_int = to_int, .nb_index = to_index,
+    .nb_add = add,
+    .nb_inplace_add = add_in_place,
+    .nb_subtract = subtract,
+    .nb_inplace_subtract = subtract_in_place,
+    .nb_multiply = multiply,
+    .nb_inplace_multiply = multiply_in_place,
+    .nb_true_divide = divide,
+    .nb_inplace_true_divide = divide_in_place,
+    .nb_floor_divide = floor_divide,
+    .nb_inplace_floor_divide = floor_divide_in_place,
+    .nb_remainder = modulo,
+    .nb_inplace_remainder = modulo_in_place,
+    .nb_divmod = divide_modulo,
+    .nb_power = power,
+    .nb_inplace_power = power_in_place,
+    .nb_lshift = lshift,
+    .nb_inplace_lshift = lshift_in_place,
+    .nb_rshift = rshift,
+    .nb_inplace_rshift = rshift_in_place,
+    .nb_and = and,
+    .nb_inplace_and = and_in_place,
+    .nb_or = or
+    ,
+    .nb_inplace_or = or_in_place,
+    .nb_xor = xor,
+    .nb_inplace_xor = xor_in_place,
+    .nb_matrix_multiply = matmul,
+    .nb_inplace_matrix_multiply = matmul_in_place,
+    .nb_negative = negative,
+    .nb_positive = positive,
+    .nb_absolute = absolute,
+    .nb_invert = invert,
+    .nb_bool = truth,
+    .nb_float = to_float,
+    .nb_int = to_int,
+    .nb_index = to_index,
 };
