@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# python.t: makes the Python package from this build and runs its tests, python/tests, by pytest, as TAP. For $PYTHON, or each of
+# python.t: makes the Python package from this build and runs its tests, python/tests, by pytest, as TAP. For Debian's, or each of
 #
 #   CHX_TEST_PYTHONS="python3.8 python3.13"     those that lack Python.h, setuptools, pytest or NumPy are skipped, and named
 set -eu
@@ -37,7 +37,7 @@ for case in tree.parse(sys.argv[1]).getroot().iter("testcase"):
 END
 }
 
-for python in ${CHX_TEST_PYTHONS:-${PYTHON:-python3}}; do
+for python in ${CHX_TEST_PYTHONS:-/usr/bin/python3}; do
   lacking=$(command -v "$python" >/dev/null && lacks "$python") || lacking=it
   if [ -n "$lacking" ]; then
     n=$((n + 1))
