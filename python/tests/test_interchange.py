@@ -10,7 +10,8 @@ from conftest import REAL, check, sample
 import chx
 
 
-NUMPY1 = np.__version__ < "2"  # knows no bools and no read-only tensors in DLPack
+NUMPY = tuple(map(int, np.__version__.split(".")[:2]))
+NUMPY1 = NUMPY < (2, 0)  # knows no bools in DLPack
 
 
 @pytest.mark.parametrize("dtype", [d for d in REAL + ["complex64", "complex128"] if not (NUMPY1 and d == "bool")])
@@ -28,7 +29,7 @@ def test_both_ways(dtype):
 def test_memory_is_shared():
     a = chx.zeros((2, 3))
     n = np.from_dlpack(a)
-    b = chx.from_dlpack(a if NUMPY1 else n)
+    b = chx.from_dlpack(a if NUMPY < (2, 1) else n)  # older ones call what they took read-only, which they cannot say
     c = chx.from_dlpack(a)
     a[0, 0] = 1
     assert n[0, 0] == 1 and b[0, 0].item() == 1 and c[0, 0].item() == 1
