@@ -235,8 +235,7 @@ PyNumberMethods py_numbers = {
     .nb_inplace_rshift = rshift_in_place,
     .nb_and = and,
     .nb_inplace_and = and_in_place,
-    .nb_or = or
-    ,
+    .nb_or = or,
     .nb_inplace_or = or_in_place,
     .nb_xor = xor,
     .nb_inplace_xor = xor_in_place,
