@@ -202,7 +202,7 @@ if ! "$CHX" devices --json 2>/dev/null | grep -q '"ref:0"'; then
 else
 CHX_ROUTE=linear=staged
 export CHX_ROUTE
-gives 1 "linear: ref:0 has no kernel" train mlp --data small.csv --epochs 1 --device ref:0 --fallback deny --quiet
+gives 1 "linear: its route on ref:0 is forced" train mlp --data small.csv --epochs 1 --device ref:0 --fallback deny --quiet
 gives 1 "'--fallback allow' runs it elsewhere" train mlp --data small.csv --epochs 1 --device ref:0 --fallback deny --quiet
 run train mlp --data small.csv --epochs 8 --seed 1 --device ref:0 --fallback warn --quiet --json --out ref
 [ $code -eq 0 ] && grep -q 'warning: .*linear' err; ok $? "--fallback warn warns"
