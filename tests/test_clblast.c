@@ -80,14 +80,25 @@ static void products(chx_scope *s)
   ok(apart(s, parts[0], parts[1]) == 0, "operands that no BLAS takes %s", chx_scope_message(s));
 }
 
+/* On opencl:0, beside ref:0; NULL: one of them is not there. */
+static chx_scope *begin(void)
+{
+  chx_scope *s = chx_scope_begin("ref:0");
+  if (!chx_scope_error(s)) chx_scope_set_device(s, "opencl:0");
+  chx_set_log(keep_log, NULL, 1);
+  if (!chx_scope_error(s)) return s;
+  skip(1, chx_scope_message(s));
+  chx_scope_end(s);
+  return NULL;
+}
+
 static bool by_clblast(void)
 {
   alarm(400); /* it compiles for seconds, on a busy machine for a minute */
   setenv("CLBLAST_BUILD_OPTIONS", " -cl-opt-disable ", 1); /* else PoCL's optimizer takes minutes; spaces, as CLBlast puts none */
   setenv("CHX_OPENCL_CLBLAST", "1", 1);
-  chx_scope *s = chx_scope_begin("opencl:0");
-  chx_set_log(keep_log, NULL, 1);
-  if (chx_scope_error(s)) return skip(1, chx_scope_message(s)), true;
+  chx_scope *s = begin();
+  if (!s) return true;
   products(s);
   is_int(lines, 0, "and CLBlast is used: %s", last);
   void *lib = dlopen("libclblast.so.1", RTLD_NOW | RTLD_NOLOAD);
@@ -100,9 +111,8 @@ static bool without_it(const char *wanted, const char *library, int want)
 {
   setenv("CHX_OPENCL_CLBLAST", wanted, 1);
   if (library) setenv("CHX_CLBLAST_LIBRARY", library, 1);
-  chx_scope *s = chx_scope_begin("opencl:0");
-  chx_set_log(keep_log, NULL, 1);
-  if (chx_scope_error(s)) return skip(1, chx_scope_message(s)), true;
+  chx_scope *s = begin();
+  if (!s) return true;
   const example e = {"", CHX_F32, 2, {6, 10}, 2, {5, 10}, .bias = true};
   for (int i = 0; i < 2; i++) {
     const double d = apart(s, product(s, &e, "opencl:0"), product(s, &e, "ref:0"));
