@@ -35,4 +35,11 @@ bool raw_hold(conform *c, raw *r, chx_queue *q, raw_gate *g)
          conform_check(c, !g->done, "queue_call ran the step before it returned, so the caller waited for it");
 }
 
+bool raw_begun(conform *c, raw_gate *g)
+{
+  const double t = raw_now();
+  while (!g->begun && raw_now() - t < GATE_S) nanosleep(&(struct timespec){0, 100000}, NULL);
+  return conform_check(c, g->begun, "a host step that nothing is in front of does not begin in %d s", GATE_S);
+}
+
 void raw_let_go(raw_gate *g) { sem_post(&g->open); }

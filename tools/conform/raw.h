@@ -76,6 +76,7 @@ typedef struct raw_gate {
 } raw_gate;
 bool raw_has_steps(const raw *r); /* the device has queue_call */
 bool raw_hold(conform *c, raw *r, chx_queue *q, raw_gate *g); /* with failed checks if it cannot be held */
+bool raw_begun(conform *c, raw_gate *g); /* waits until the queue has come to the step; a failed check if that never is */
 void raw_let_go(raw_gate *g);
 
 /* ---- numbers, threads, time ---- */

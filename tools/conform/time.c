@@ -111,7 +111,7 @@ static void poll_point(conform *c, void *arg)
   if (!r || !raw_queue(c, r, &q) || !buffers(c, r, q, b, 2)) return;
   if (raw_has_steps(r)) {
     uint64_t before = r->o->queue_mark(r->dev, q);
-    if (!raw_hold(c, r, q, &g)) return;
+    if (!raw_hold(c, r, q, &g) || !raw_begun(c, &g)) return;
     uint64_t point = r->o->queue_mark(r->dev, q);
     chx_status st = sync_to(r, q, point, 0);
     conform_check(c, st == CHX_NOT_READY && !g.forced, "a poll of the point of a step that goes on: %s%s, want %s at once",
