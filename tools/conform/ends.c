@@ -4,7 +4,7 @@
  */
 #include "raw.h"
 #include <chx/attr.h>
-#include <dirent.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -136,15 +136,6 @@ static void sticks(conform *c, void *arg)
 
 /* ---- close ---------------------------------------------------------------------------------------------------------------------- */
 
-static int count_threads(void)
-{
-  int n = 0;
-  DIR *d = opendir("/proc/self/task");
-  while (d && readdir(d)) n++;
-  if (d) closedir(d);
-  return n;
-}
-
 static void *open_gate(void *arg)
 {
   nanosleep(&(struct timespec){0, 300000000}, NULL);
@@ -167,7 +158,7 @@ static void closed_behind_work(conform *c, void *arg)
   for (int round = 0; round < 3 && !c->failures; round++) {
     int before = 0;
     raw_end_device();
-    before = count_threads();
+    before = raw_threads_here(INT_MAX);
     if (!(r = raw_device(c)) || !raw_queue(c, r, &q)) return;
     for (int i = 0; i < 2; i++)
       if (!raw_alloc(c, r, q, N, &b[i]) || !raw_up(c, r, q, &b[i], 0, up, N)) return;
@@ -183,9 +174,9 @@ static void closed_behind_work(conform *c, void *arg)
     raw_end_device();
     const bool done = g.done; /* what is dropped never begins */
     if (opens) pthread_join(opener, NULL);
-    const int after = count_threads();
+    const int after = raw_threads_here(before);
     conform_check(c, !held || done || !g.begun, "the device and the plugin are closed, and a host step of a queue that was freed before goes on");
-    conform_check(c, after <= before, "the plugin is closed, and there are %d threads, there were %d", after - 2, before - 2);
+    conform_check(c, after <= before, "the plugin is closed, and there are %d threads, there were %d", after, before);
   }
   if ((r = raw_device(c))) works(c, r, "when it was opened again");
 }

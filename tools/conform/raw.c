@@ -2,6 +2,7 @@
  * raw.c: loads the judged plugin without the core, and lends it a host table.
  */
 #include "raw.h"
+#include <dirent.h>
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -339,4 +340,16 @@ double raw_now(void)
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+int raw_threads_here(int most)
+{
+  for (int i = 0;; i++) {
+    int n = 0;
+    DIR *d = opendir("/proc/self/task");
+    for (struct dirent *e; d && (e = readdir(d));) n += e->d_name[0] != '.';
+    if (d) closedir(d);
+    if (n <= most || i == 100) return n;
+    nanosleep(&(struct timespec){0, 1000000}, NULL);
+  }
 }

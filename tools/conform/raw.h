@@ -88,5 +88,8 @@ void raw_fill(void *bytes, uint64_t n, uint64_t seed);
 /* Runs fn in n threads with their numbers, and joins them. False: no thread could be made. */
 bool raw_threads(int n, void *(*fn)(void *ctx, int i), void *ctx, void *results[]);
 double raw_now(void); /* seconds */
+/* How many threads the process has. The system lists one for a moment after it was joined: while there are more than `most`, it
+ * looks again, for 100 ms. */
+int raw_threads_here(int most);
 
 #endif
