@@ -49,8 +49,8 @@ for python in ${CHX_TEST_PYTHONS:-/usr/bin/python3}; do
     continue
   fi
   tag=$("$python" -c 'import sys, numpy; print(sys.implementation.cache_tag + "-numpy-" + numpy.__version__)')
-  lib=$PWD/python/$tag xml=$PWD/python/$tag.xml log=$PWD/python/$tag.log
-  mkdir -p python
+  lib=$PWD/python-test/$tag xml=$PWD/python-test/$tag.xml log=$PWD/python-test/$tag.log
+  mkdir -p python-test
   rm -rf "$xml" "$lib"
   if ! (cd "$CHX_SRCDIR" && CHX_BUILD=$CHX_BUILDDIR "$python" -W ignore setup.py build --build-base "$lib/make" --build-lib "$lib") >"$log" 2>&1; then
     n=$((n + 1))
