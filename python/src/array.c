@@ -61,17 +61,18 @@ static int clear(PyObject *o)
 
 /* ---- attributes ------------------------------------------------------------------------------------------------------------ */
 
-PyObject *py_shape(const chx_array *a)
+static PyObject *tuple_of(int n, const int64_t *v, int64_t unit)
 {
-  int n = chx_ndim(a);
   PyObject *t = PyTuple_New(n);
   for (int i = 0; t && i < n; i++) {
-    PyObject *v = PyLong_FromLongLong(chx_shape(a)[i]);
-    if (v) PyTuple_SET_ITEM(t, i, v);
+    PyObject *o = PyLong_FromLongLong(v[i] * unit);
+    if (o) PyTuple_SET_ITEM(t, i, o);
     else Py_CLEAR(t);
   }
   return t;
 }
+
+PyObject *py_shape(const chx_array *a) { return tuple_of(chx_ndim(a), chx_shape(a), 1); }
 
 static PyObject *get_shape(PyObject *o, void *u)
 {
@@ -117,15 +118,8 @@ static PyObject *get_contiguous(PyObject *o, void *u)
 static PyObject *get_strides(PyObject *o, void *u)
 {
   const chx_array *a = py_a(o);
-  int n = chx_ndim(a), size = chx_dtype_size(chx_dtype(a));
   (void)u;
-  PyObject *t = PyTuple_New(n);
-  for (int i = 0; t && i < n; i++) {
-    PyObject *v = PyLong_FromLongLong(chx_strides(a)[i] * size);
-    if (v) PyTuple_SET_ITEM(t, i, v);
-    else Py_CLEAR(t);
-  }
-  return t;
+  return tuple_of(chx_ndim(a), chx_strides(a), chx_dtype_size(chx_dtype(a)));
 }
 
 static PyObject *get_transposed(PyObject *o, void *u)
