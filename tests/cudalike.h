@@ -652,6 +652,38 @@ static bool same(chx_array *got, chx_array *want)
   return good;
 }
 
+/* A convolution and both gradients by the stand-in for `library`, beside native's; `want` is of what it was told, and
+ * `adds`, if not NULL, is its call that adds a bias. */
+static void convolution(chx_scope *s, const char *on, const char *library, const chx_conv_attr *attr, bool bias, int nx,
+                        const int64_t *x, int nw, const int64_t *w, const char *want,
+                        const char *adds)
+{
+  chx_array *y[2], *gx[2], *gw[2];
+  for (int i = 0; i < 2; i++) {
+    const char *dev = i ? "native:0" : on;
+    chx_array *a = numbers(s, dev, CHX_F32, nx, x, 3), *k = numbers(s, dev, CHX_F32, nw, w, 8);
+    chx_array *b = bias ? numbers(s, dev, CHX_F32, 1, w, 4) : NULL; /* one for each of w[0] channels */
+    gpu.clear();
+    y[i] = chx_conv(s, a, k, b, attr);
+    if (!ok(y[i] != NULL, "conv: %s", chx_scope_message(s))) return;
+    if (!i) ok(strstr(last("conv mode 0"), want) != NULL, "%s: %s", want, last("conv mode 0"));
+    if (!i && adds) is_int(count(adds), bias, "a bias is added after");
+    chx_array *gy = numbers(s, dev, CHX_F32, chx_ndim(y[i]), chx_shape(y[i]), 6);
+    chx_conv_attr back = *attr;
+    back.shape.n = nx;
+    memcpy(back.shape.v, x, (size_t)nx * sizeof *x);
+    gx[i] = chx_conv_grad_input(s, gy, k, &back);
+    back.shape.n = nw;
+    memcpy(back.shape.v, w, (size_t)nw * sizeof *w);
+    gw[i] = chx_conv_grad_weight(s, a, gy, &back);
+    if (!i) ok(count("conv mode 1") == 1 && count("conv mode 2") == 1, "both gradients by %s: %s", library,
+               chx_scope_message(s));
+  }
+  ok(same(y[0], y[1]), "conv: %s", chx_scope_message(s));
+  ok(same(gx[0], gx[1]), "conv_grad_input: %s", chx_scope_message(s));
+  ok(same(gw[0], gw[1]), "conv_grad_weight: %s", chx_scope_message(s));
+}
+
 /* What a kernel would have found: an index out of range, written late into the words that are its fourth parameter. */
 static void *words;
 static int64_t bad_index;

@@ -74,28 +74,7 @@ static void linear(chx_scope *s)
 static void conv(chx_scope *s, const chx_conv_attr *attr, int nx, const int64_t *x, int nw, const int64_t *w,
                  const char *want)
 {
-  chx_array *y[2], *gx[2], *gw[2];
-  for (int i = 0; i < 2; i++) {
-    const char *dev = i ? "native:0" : DEV;
-    chx_array *a = numbers(s, dev, CHX_F32, nx, x, 3), *k = numbers(s, dev, CHX_F32, nw, w, 8);
-    gpu.clear();
-    y[i] = chx_conv(s, a, k, NULL, attr);
-    if (!ok(y[i] != NULL, "conv: %s", chx_scope_message(s))) return;
-    if (!i) ok(strstr(last("conv mode 0"), want) != NULL, "%s: %s", want, last("conv mode 0"));
-    chx_array *gy = numbers(s, dev, CHX_F32, chx_ndim(y[i]), chx_shape(y[i]), 6);
-    chx_conv_attr back = *attr;
-    back.shape.n = nx;
-    memcpy(back.shape.v, x, (size_t)nx * sizeof *x);
-    gx[i] = chx_conv_grad_input(s, gy, k, &back);
-    back.shape.n = nw;
-    memcpy(back.shape.v, w, (size_t)nw * sizeof *w);
-    gw[i] = chx_conv_grad_weight(s, a, gy, &back);
-    if (!i) ok(count("conv mode 1") == 1 && count("conv mode 2") == 1, "both gradients by MIOpen: %s",
-               chx_scope_message(s));
-  }
-  ok(same(y[0], y[1]), "conv: %s", chx_scope_message(s));
-  ok(same(gx[0], gx[1]), "conv_grad_input: %s", chx_scope_message(s));
-  ok(same(gw[0], gw[1]), "conv_grad_weight: %s", chx_scope_message(s));
+  convolution(s, DEV, "MIOpen", attr, false, nx, x, nw, w, want, NULL);
 }
 
 static void convolutions(chx_scope *s)
