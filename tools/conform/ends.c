@@ -11,15 +11,6 @@
 
 enum { H2D, D2H, D2D, N = 1 << 20 };
 
-static raw *begin(conform *c, chx_queue **q)
-{
-  raw *r = raw_device(c);
-  if (!r) return NULL;
-  if (raw_has_queues(r)) return raw_queue(c, r, q) ? r : NULL;
-  conform_skip(c, "a synchronous device, without queues");
-  return NULL;
-}
-
 /* Bytes up and down again, in a queue of their own. */
 static void works(conform *c, raw *r, const char *when)
 {
@@ -110,7 +101,7 @@ static void sticks(conform *c, void *arg)
   chx_queue *q, *other;
   late l;
   chx_buffer b;
-  raw *r = begin(c, &q);
+  raw *r = raw_begin_queued(c, &q);
   (void)arg;
   if (!r || !raw_queue(c, r, &other)) return;
   if (fail_late(c, r, q, &l)) {
@@ -151,7 +142,7 @@ static void closed_behind_work(conform *c, void *arg)
   chx_queue *q;
   chx_buffer b[2];
   pthread_t opener;
-  raw *r = begin(c, &q);
+  raw *r = raw_begin_queued(c, &q);
   (void)arg;
   if (!r) return;
   raw_queue_free(r, q);
@@ -186,7 +177,7 @@ static void closed_behind_error(conform *c, void *arg)
 {
   chx_queue *q;
   late l;
-  raw *r = begin(c, &q);
+  raw *r = raw_begin_queued(c, &q);
   (void)arg;
   for (int round = 0; r && round < 2 && !c->failures; round++) {
     bool queued = fail_late(c, r, q, &l);

@@ -10,16 +10,6 @@
 
 enum { H2D, D2H, D2D, ROWS = 31, COLS = 33, ELEMENTS = ROWS * COLS, BLOCK = 1 << 20, COPIES = 60 };
 
-/* The device, if it has queues and holds one by a step; NULL with the case skipped or failed. */
-static raw *begin(conform *c, chx_queue **q)
-{
-  raw *r = raw_device(c);
-  if (!r) return NULL;
-  if (raw_has_queues(r)) return raw_queue(c, r, q) ? r : NULL;
-  conform_skip(c, "a synchronous device, without queues");
-  return NULL;
-}
-
 /* ---- a kernel ------------------------------------------------------------------------------------------------------ */
 
 /* Operators of one operand that give x or -x for positive x. */
@@ -84,7 +74,7 @@ static void kernel_call(conform *c, void *arg)
   float x[ELEMENTS], y[ELEMENTS];
   chx_queue *q;
   chx_buffer b[2];
-  raw *r = begin(c, &q);
+  raw *r = raw_begin_queued(c, &q);
   (void)arg;
   if (!r) return;
   const chx_kernel *k = find_kernel(r, &o);
@@ -133,7 +123,7 @@ static void steps_across(conform *c, void *arg)
   enum { ROUNDS = 5 };
   static struct behind b;
   chx_queue *q[2];
-  raw *r = begin(c, &q[0]);
+  raw *r = raw_begin_queued(c, &q[0]);
   (void)arg;
   if (!r) return;
   if (!raw_has_steps(r) || !CHX_HAS(r->o, chx_device_ops, queue_wait)) {
@@ -174,7 +164,7 @@ static void released(conform *c, void *arg)
   static unsigned char want[BLOCK], bytes[BLOCK];
   enum { N = 4 };
   chx_queue *q, *other;
-  raw *r = begin(c, &q);
+  raw *r = raw_begin_queued(c, &q);
   chx_buffer keep, b, next[N];
   (void)arg;
   if (!r || !raw_queue(c, r, &other) || !raw_alloc(c, r, q, BLOCK, &keep) || !raw_alloc(c, r, q, BLOCK, &b)) return;

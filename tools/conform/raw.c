@@ -273,6 +273,15 @@ raw *raw_begin(conform *c, chx_queue **q)
   return r && raw_queue(c, r, q) ? r : NULL;
 }
 
+raw *raw_begin_queued(conform *c, chx_queue **q)
+{
+  raw *r = raw_device(c);
+  if (!r) return NULL;
+  if (raw_has_queues(r)) return raw_queue(c, r, q) ? r : NULL;
+  conform_skip(c, "a synchronous device, without queues");
+  return NULL;
+}
+
 size_t raw_difference(const void *a, const void *b, size_t n)
 {
   const unsigned char *p = a, *q = b;

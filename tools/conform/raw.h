@@ -62,6 +62,8 @@ bool raw_has_queues(const raw *r);
 
 /* The shared device and a new queue of it; NULL as raw_device. */
 raw *raw_begin(conform *c, chx_queue **q);
+/* The same of a device with queues; the case is skipped where it has none. */
+raw *raw_begin_queued(conform *c, chx_queue **q);
 /* Where two runs of bytes first differ; n: nowhere. */
 size_t raw_difference(const void *a, const void *b, size_t n);
 /* A check that they do not. */
