@@ -204,6 +204,9 @@ struct chx_op {
   uint32_t primitive_kind;    /* attr.kind for it */
   const char
       *parts; /* decomposition: the operators it is made of, "sub exp sum"; composed where the device has them all */
+  bool inner;                /* a part of other operators, see chx_op_is_inner */
+  const char *required;      /* the attributes without a default, "ksize shape"; NULL: none */
+  const char *drawn;         /* those that a generator's state goes into, "seed counter"; NULL: it draws nothing */
 
   /* Check operands and attributes, complete c->attr (writable: axes made >= 0 and sorted, lists filled), cast operands, set
    * c->out[].dtype/ndim/shape. False: the error is in the scope. */

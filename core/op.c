@@ -177,9 +177,27 @@ int chx_op_is_differentiable(const chx_op *op)
 int chx_op_is_composite(const chx_op *op) { return op && op->decompose; }
 int chx_op_is_view(const chx_op *op) { return op && op->kind == CHXI_VIEW; }
 int chx_op_is_elementwise(const chx_op *op) { return op && op->kind == CHXI_ELEMENTWISE; }
+int chx_op_is_random(const chx_op *op) { return op && op->drawn; }
+int chx_op_is_inner(const chx_op *op) { return op && op->inner; }
 uint32_t chx_op_attr_size(const chx_op *op) { return op ? op->attr_size : 0; }
 int chx_op_n_attrs(const chx_op *op) { return op ? op->n_attrs : 0; }
 const chx_op_attr *chx_op_attr_at(const chx_op *op, int i)
 {
   return op && i >= 0 && i < op->n_attrs ? &op->attrs[i] : NULL;
+}
+
+/* Whether a list of words separated by one space has the word. */
+static bool listed(const char *list, const char *word)
+{
+  const size_t n = strlen(word);
+  for (const char *p = list; p; p = strchr(p, ' ') ? strchr(p, ' ') + 1 : NULL)
+    if (!strncmp(p, word, n) && (p[n] == ' ' || !p[n])) return true;
+  return false;
+}
+
+int chx_op_attr_flags(const chx_op *op, int i)
+{
+  const chx_op_attr *a = chx_op_attr_at(op, i);
+  if (!a) return 0;
+  return (listed(op->required, a->name) ? CHX_ATTR_REQUIRED : 0) | (listed(op->drawn, a->name) ? CHX_ATTR_DRAWN : 0);
 }

@@ -52,12 +52,12 @@ static void grad_log_softmax(chx_scope *s, const chx_node *n, chx_array **gx)
   gx[0] = chx_sub(s, n->gy[0], chx_mul(s, chx_exp(s, n->y[0]), chxi_sum_axes(s, n->gy[0], &axis, 1)));
 }
 
-#define ENTRY(text, doc_, A, kx, ky, made_of, infer_) \
+#define ENTRY(text, doc_, A, drawn_, kx, ky, made_of, infer_) \
   const chx_op chxi_op_##text = {.name = #text, .doc = doc_, .id = CHXI_OP_##text, .version = 1, .kind = CHXI_COMPOSITE, .inputs = {"x"}, \
-    .outputs = {"y"}, .n_in = 1, .n_required = 1, .n_out = 1, CHXI_ATTRS(A), .keep_x = kx, .keep_y = ky, .dtypes = CHX_FLOATS, .parts = made_of, \
-    .infer = infer_, .grad = grad_##text, .decompose = decompose_##text}
-ENTRY(softmax, "e^x / sum(e^x) along an axis", softmax, 0, 1, "amax sub exp sum div", infer_softmax);
-ENTRY(log_softmax, "x - log(sum(e^x)) along an axis", softmax, 0, 1, "amax sub exp sum log", infer_softmax);
+    .outputs = {"y"}, .n_in = 1, .n_required = 1, .n_out = 1, CHXI_ATTRS(A), .drawn = drawn_, .keep_x = kx, .keep_y = ky, .dtypes = CHX_FLOATS, \
+    .parts = made_of, .infer = infer_, .grad = grad_##text, .decompose = decompose_##text}
+ENTRY(softmax, "e^x / sum(e^x) along an axis", softmax, NULL, 0, 1, "amax sub exp sum div", infer_softmax);
+ENTRY(log_softmax, "x - log(sum(e^x)) along an axis", softmax, NULL, 0, 1, "amax sub exp sum log", infer_softmax);
 
 /* ---- leaky_relu, gelu ------------------------------------------------------------------------------------------------------- */
 
@@ -76,7 +76,7 @@ static void grad_leaky_relu(chx_scope *s, const chx_node *n, chx_array **gx)
   gx[0] = leak(s, n->x[0], n->gy[0], ((const chx_leaky_relu_attr *)n->attr)->slope);
 }
 
-ENTRY(leaky_relu, "x where x > 0, else slope * x", leaky_relu, 1, 0, "greater mul where", infer_float);
+ENTRY(leaky_relu, "x where x > 0, else slope * x", leaky_relu, NULL, 1, 0, "greater mul where", infer_float);
 
 #define SQRT_HALF 0.70710678118654752440
 #define INV_SQRT_2PI 0.39894228040143267794
@@ -113,7 +113,7 @@ static void grad_gelu(chx_scope *s, const chx_node *n, chx_array **gx)
   gx[0] = chx_mul(s, n->gy[0], d);
 }
 
-ENTRY(gelu, "x/2 (1 + erf(x / sqrt 2)), or its tanh approximation", gelu, 1, 0, "erf tanh square mul add", infer_float);
+ENTRY(gelu, "x/2 (1 + erf(x / sqrt 2)), or its tanh approximation", gelu, NULL, 1, 0, "erf tanh square mul add", infer_float);
 
 /* ---- dropout ------------------------------------------------------------------------------------------------------------------ */
 
@@ -141,7 +141,7 @@ static void grad_dropout(chx_scope *s, const chx_node *n, chx_array **gx)
   gx[0] = chxi_op1(s, dropout, n->attr, n->gy[0]);
 }
 
-ENTRY(dropout, "x with elements dropped at random, the others scaled by 1 / (1 - ratio)", dropout, 0, 0,
+ENTRY(dropout, "x with elements dropped at random, the others scaled by 1 / (1 - ratio)", dropout, "seed counter", 0, 0,
       "random_bits greater_equal mul where", infer_dropout);
 
 chx_array *chx_dropout(chx_scope *s, const chx_array *x, double ratio)

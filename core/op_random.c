@@ -40,6 +40,8 @@ const chx_op chxi_op_random_bits = {.name = "random_bits",
                                     .outputs = {"y"},
                                     .n_out = 1,
                                     CHXI_ATTRS(random),
+                                    .required = "dtype",
+                                    .drawn = "seed counter",
                                     .dtypes = BITS_DTYPES,
                                     .infer = infer_bits};
 
@@ -121,7 +123,8 @@ static void decompose_uniform(chx_scope *s, chxi_call *c, chx_array **out)
 
 #define ENTRY(text, doc_, types, made_of, infer_) \
   const chx_op chxi_op_##text = {.name = #text, .doc = doc_, .id = CHXI_OP_##text, .version = 1, .kind = CHXI_COMPOSITE, .outputs = {"y"}, \
-    .n_out = 1, CHXI_ATTRS(random), .dtypes = types, .parts = made_of, .infer = infer_, .decompose = decompose_##text}
+    .n_out = 1, CHXI_ATTRS(random), .required = "dtype", .drawn = "seed counter", .dtypes = types, .parts = made_of, \
+    .infer = infer_, .decompose = decompose_##text}
 ENTRY(uniform, "uniform random numbers in [low, high)", CHX_FLOATS, "random_bits right_shift cast mul add minimum",
       infer_floats);
 

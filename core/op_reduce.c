@@ -197,7 +197,7 @@ ENTRY(amax, "the largest over axes; NaN if any is", CHX_REDUCE_MAX, 1, 1, BY_RED
 ENTRY(amin, "the smallest over axes; NaN if any is", CHX_REDUCE_MIN, 1, 1, BY_REDUCE, .grad = grad_reduce);
 ENTRY(all, "whether all over axes are not 0", CHX_REDUCE_ALL, 0, 0, BY_REDUCE);
 ENTRY(any, "whether any over axes is not 0", CHX_REDUCE_ANY, 0, 0, BY_REDUCE);
-ENTRY(reduce, "the reduction over axes that the attribute's kind names", 0, 1, 1, .grad = grad_reduce);
+ENTRY(reduce, "the reduction over axes that the attribute's kind names", 0, 1, 1, .grad = grad_reduce, .inner = true);
 
 /* ---- argmax, argmin --------------------------------------------------------------------------------------------------------- */
 

@@ -139,7 +139,7 @@ ENTRY(cumsum, "the sums along an axis up to each element", CHX_SCAN_SUM, 0, 0, B
 ENTRY(cumprod, "the products along an axis up to each element", CHX_SCAN_PROD, 1, 0, BY_SCAN);
 ENTRY(cummax, "the largest along an axis up to each element; NaN from the first NaN on", CHX_SCAN_MAX, 0, 1, BY_SCAN);
 ENTRY(cummin, "the smallest along an axis up to each element; NaN from the first NaN on", CHX_SCAN_MIN, 0, 1, BY_SCAN);
-ENTRY(scan, "the cumulative reduction along an axis that the attribute's kind names", 0, 1, 1);
+ENTRY(scan, "the cumulative reduction along an axis that the attribute's kind names", 0, 1, 1, .inner = true);
 
 #define NAMED(name) \
   chx_array *chx_##name(chx_scope *s, const chx_array *x, int axis) \

@@ -5,7 +5,7 @@
 #include "runtime.h"
 
 #define VIEW_DTYPES (CHX_ANY_REAL | CHX_BIT(CHX_C64) | CHX_BIT(CHX_C128))
-#define VIEW(text, doc_, A, infer_, view_, grad_) \
+#define VIEW(text, doc_, A, required_, infer_, view_, grad_) \
   const chx_op chxi_op_##text = {.name = #text, \
                                  .doc = doc_, \
                                  .id = CHXI_OP_##text, \
@@ -17,6 +17,7 @@
                                  .n_required = 1, \
                                  .n_out = 1, \
                                  CHXI_ATTRS(A), \
+                                 .required = required_, \
                                  .dtypes = VIEW_DTYPES, \
                                  .infer = infer_, \
                                  .view = view_, \
@@ -100,7 +101,7 @@ static void grad_reshape(chx_scope *s, const chx_node *n, chx_array **gx)
   gx[0] = chx_reshape(s, n->gy[0], n->in[0].ndim, n->in[0].shape);
 }
 
-VIEW(reshape, "x with another shape", reshape, infer_reshape, view_reshape, grad_reshape);
+VIEW(reshape, "x with another shape", reshape, "shape", infer_reshape, view_reshape, grad_reshape);
 
 static bool infer_squeeze(chxi_call *c)
 {
@@ -127,7 +128,7 @@ static bool infer_squeeze(chxi_call *c)
   return true;
 }
 
-VIEW(squeeze, "x without axes of length 1", axes, infer_squeeze, view_reshape, grad_reshape);
+VIEW(squeeze, "x without axes of length 1", axes, NULL, infer_squeeze, view_reshape, grad_reshape);
 
 chx_array *chx_reshape(chx_scope *s, const chx_array *x, int ndim, const int64_t *shape)
 {
@@ -198,7 +199,7 @@ static void grad_transpose(chx_scope *s, const chx_node *n, chx_array **gx)
   gx[0] = chx_transpose(s, n->gy[0], (int)p->axes.n, back);
 }
 
-VIEW(transpose, "x with its axes permuted", transpose, infer_transpose, view_transpose, grad_transpose);
+VIEW(transpose, "x with its axes permuted", transpose, NULL, infer_transpose, view_transpose, grad_transpose);
 
 chx_array *chx_transpose(chx_scope *s, const chx_array *x, int n_axes, const int *axes)
 {
@@ -257,7 +258,7 @@ static void grad_broadcast(chx_scope *s, const chx_node *n, chx_array **gx)
   gx[0] = n->gy[0];
 }
 
-VIEW(broadcast_to, "x repeated along axes of length 1", broadcast_to, infer_broadcast, view_broadcast, grad_broadcast);
+VIEW(broadcast_to, "x repeated along axes of length 1", broadcast_to, "shape", infer_broadcast, view_broadcast, grad_broadcast);
 
 chx_array *chx_broadcast_to(chx_scope *s, const chx_array *x, int ndim, const int64_t *shape)
 {
@@ -291,7 +292,7 @@ static chx_array *view_flip(chxi_call *c)
 
 static void grad_flip(chx_scope *s, const chx_node *n, chx_array **gx) { gx[0] = chxi_op1(s, flip, n->attr, n->gy[0]); }
 
-VIEW(flip, "x with the order along axes reversed", axes, infer_flip, view_flip, grad_flip);
+VIEW(flip, "x with the order along axes reversed", axes, NULL, infer_flip, view_flip, grad_flip);
 
 chx_array *chx_flip(chx_scope *s, const chx_array *x, int n_axes, const int *axes)
 {

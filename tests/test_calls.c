@@ -122,6 +122,41 @@ static void attributes(chx_scope *s)
   is_int(bad, 0, "attribute structs of a wrong size, or with lists too long or negative");
 }
 
+/* What bindings are told: an operator that requires an attribute fails without it, and no other does; those that draw have a state. */
+static void marks(chx_scope *s)
+{
+  int bad = 0, required = 0, drawn = 0, inner = 0;
+  for (int i = 0; i < chx_op_count(); i++) {
+    const chx_op *op = chx_op_at(i);
+    const chx_array *in[MOST] = {NULL};
+    chx_array *out[3] = {NULL, NULL, NULL};
+    int flags = 0;
+    for (int f = 0; f < chx_op_n_attrs(op); f++) {
+      const char *name = chx_op_attr_at(op, f)->name;
+      flags |= chx_op_attr_flags(op, f);
+      bad += !(chx_op_attr_flags(op, f) & CHX_ATTR_DRAWN) != (strcmp(name, "seed") && strcmp(name, "counter"));
+    }
+    bad += !(flags & CHX_ATTR_DRAWN) != !chx_op_is_random(op);
+    required += !!(flags & CHX_ATTR_REQUIRED);
+    drawn += chx_op_is_random(op);
+    inner += chx_op_is_inner(op);
+    for (int k = 0; k < chx_op_n_inputs(op); k++) in[k] = plausible(s, op, k);
+    chx_status st = chx_apply(s, op, in, chx_op_n_inputs(op), NULL, out, chx_op_n_outputs(op));
+    if (!chx_op_is_inner(op) && !st != !(flags & CHX_ATTR_REQUIRED)) {
+      note("%s by its defaults: %d '%s'", chx_op_name(op), st, chx_scope_message(s));
+      bad++;
+    }
+    chx_scope_clear(s);
+  }
+  is_int(bad, 0, "attributes that are required or drawn are marked");
+  ok(required >= 8 && drawn == 6 && inner == 4, "%d operators require, %d draw, %d are inner", required, drawn, inner);
+  const chx_op *conv = chx_op_find("conv"), *pool = chx_op_find("max_pool");
+  ok(chx_op_attr_flags(pool, 0) == CHX_ATTR_REQUIRED && !chx_op_attr_flags(pool, 1), "max_pool requires ksize alone");
+  ok(!chx_op_attr_flags(conv, 0) && !chx_op_attr_flags(conv, -1) && !chx_op_attr_flags(conv, 99) && !chx_op_attr_flags(NULL, 0) &&
+         !chx_op_is_random(NULL) && !chx_op_is_inner(NULL),
+     "nothing is marked where there is nothing");
+}
+
 static void run(const char *device, const char *other, bool must)
 {
   chx_scope *s = chx_scope_begin(device), *far = chx_scope_begin(other);
@@ -153,6 +188,7 @@ int main(void)
   chx_array *out = NULL;
   ok(chx_apply(s, NULL, NULL, 0, NULL, &out, 1) == CHX_EARG, "no operator: %s", chx_scope_message(s));
   chx_scope_clear(s);
+  marks(s);
   ok(chx_apply(s, chx_op_at(0), NULL, 0, NULL, NULL, 1) == CHX_EARG, "no place for the output: %s", chx_scope_message(s));
   chx_scope_end(s);
   return done_testing();

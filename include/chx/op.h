@@ -29,6 +29,10 @@ typedef struct chx_op_attr {
   double def;
 } chx_op_attr;
 
+/* What a binding must know of an attribute of one operator: it has no default that would do, so that a call without it is an
+ * error; it is a part of the state of a random generator, which bindings draw and do not let be given. */
+enum { CHX_ATTR_REQUIRED = 1, CHX_ATTR_DRAWN = 2 };
+
 enum { CHX_OPERAND_OPTIONAL = 1 /* may be NULL */, CHX_OPERAND_VARIADIC = 2 /* any number of these, at least 1 */ };
 
 /* Most operands that one call takes. */
@@ -51,10 +55,14 @@ int chx_op_is_differentiable(const chx_op *op);
 int chx_op_is_composite(const chx_op *op); /* has a decomposition into other operators */
 int chx_op_is_view(const chx_op *op);      /* its result shares the input's memory where strides can say it */
 int chx_op_is_elementwise(const chx_op *op);
+int chx_op_is_random(const chx_op *op);    /* draws random numbers: it has attributes that are CHX_ATTR_DRAWN */
+int chx_op_is_inner(const chx_op *op);     /* a part of other operators, which the attribute's kind, a program or the scope's device
+                                              tells what to do: bindings do not offer it */
 
 uint32_t chx_op_attr_size(const chx_op *op); /* bytes of its attribute struct, 0: it has none */
 int chx_op_n_attrs(const chx_op *op);
 const chx_op_attr *chx_op_attr_at(const chx_op *op, int i);
+int chx_op_attr_flags(const chx_op *op, int i); /* CHX_ATTR_REQUIRED | CHX_ATTR_DRAWN of this operator; 0 where there is no i */
 
 /* chx_apply: run an operator.
  *
