@@ -1,28 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * call.c: the operators of the table as Python callables, made at import: names, keywords, defaults and documentation are read
- * from the table. One object is the function chx.sum and, in ndarray, the method sum.
+ * call.c: the operators of the table as Python callables, made at import: names, keywords and defaults are read from the table
+ * (documentation, when it is asked for: describe.c). One object is the function chx.sum and, in ndarray, the method sum.
  *
- * Arguments are the operator's inputs (optional ones default to None), then its attributes; `axes` is also called `axis`, as NumPy
- * has it, and out= takes an array that the result is written into. Operators that draw random numbers draw their own.
+ * Arguments are the operator's inputs (optional ones default to None), then its attributes, the required ones first; `axes` is
+ * also called `axis`, as NumPy has it, and out= takes an array that the result is written into. Operators that draw random
+ * numbers draw their own.
  */
-#include "chxpy.h"
+#include "call.h"
 #include <stddef.h>
 #include <string.h>
 #include <structmember.h>
 
-enum { MAX_PARAMS = 24, MAX_ATTR = 1024 };
-
-typedef struct py_op {
-  PyObject_HEAD vectorcallfunc call;
-  const chx_op *op;
-  int n_in, n_params, n_out, n_required;
-  bool variadic, draws;
-  uint32_t attr_size;
-  PyObject *names[MAX_PARAMS];          /* interned */
-  const chx_op_attr *attrs[MAX_PARAMS]; /* of parameter n_in + i */
-  unsigned char *defaults;              /* the attribute struct */
-  PyObject *name, *doc, *signature;
-} py_op;
+enum { MAX_ATTR = 1024 };
 
 static PyObject *word_out, *word_axes, *word_axis;
 
@@ -188,7 +177,7 @@ static PyObject *call(PyObject *self, PyObject *const *args, size_t nargsf, PyOb
 {
   const py_op *f = (const py_op *)self;
   chx_scope *s = py_scope();
-  PyObject *value[MAX_PARAMS], *into = NULL;
+  PyObject *value[PY_MAX_PARAMS], *into = NULL;
   _Alignas(16) unsigned char room[MAX_ATTR];
   bool done = true;
   if (unlikely(!s)) return NULL;
@@ -197,6 +186,9 @@ static PyObject *call(PyObject *self, PyObject *const *args, size_t nargsf, PyOb
   for (int i = 0; i < f->n_required; i++)
     if (unlikely(!value[i]))
       return PyErr_Format(PyExc_TypeError, "%U() lacks operand '%U'", f->name, f->names[i]), NULL;
+  for (int i = f->n_in; i < f->n_in + f->n_needed; i++)
+    if (unlikely(!value[i] || value[i] == Py_None))
+      return PyErr_Format(PyExc_TypeError, "%U() lacks attribute '%U', which has no default", f->name, f->names[i]), NULL;
   if (unlikely(into && (!py_is_array(into) || f->n_out > 1 || f->draws))) {
     PyErr_Format(PyExc_TypeError,
                  f->n_out > 1 || f->draws ? "%U: out is not taken by this operator"
@@ -229,14 +221,25 @@ static PyObject *op_module(PyObject *self, void *unused)
   (void)unused;
   return PyUnicode_FromString("chx");
 }
+static PyObject *op_doc(PyObject *self, void *unused)
+{
+  (void)unused;
+  return py_op_doc((py_op *)self);
+}
+static PyObject *op_signature(PyObject *self, void *unused)
+{
+  (void)unused;
+  return py_op_signature((py_op *)self);
+}
 
 static PyMethodDef op_methods[] = {{"__reduce__", op_reduce, METH_NOARGS, NULL}, {0}};
 static PyMemberDef op_members[] = {{"__name__", T_OBJECT, offsetof(py_op, name), READONLY, NULL},
                                    {"__qualname__", T_OBJECT, offsetof(py_op, name), READONLY, NULL},
-                                   {"__doc__", T_OBJECT, offsetof(py_op, doc), READONLY, NULL},
-                                   {"__text_signature__", T_OBJECT, offsetof(py_op, signature), READONLY, NULL},
                                    {0}};
-static PyGetSetDef op_getset[] = {{"__module__", op_module, NULL, NULL, NULL}, {0}};
+static PyGetSetDef op_getset[] = {{"__module__", op_module, NULL, NULL, NULL},
+                                  {"__doc__", op_doc, NULL, NULL, NULL},
+                                  {"__text_signature__", op_signature, NULL, NULL, NULL},
+                                  {0}};
 
 static PyTypeObject op_type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "chx.operator",
@@ -253,75 +256,12 @@ static PyTypeObject op_type = {
 
 /* ---- from the table -------------------------------------------------------------------------------------------------------- */
 
-static PyObject *default_text(const chx_op_attr *t)
-{
-  if (t->type == CHX_ATTR_BOOL) return PyUnicode_FromString(t->def != 0 ? "True" : "False");
-  if (t->type == CHX_ATTR_I64) return PyUnicode_FromFormat("%d", (int)t->def);
-  if (t->type != CHX_ATTR_F64) return PyUnicode_FromString("None");
-  PyObject *v = PyFloat_FromDouble(t->def), *r = v ? PyObject_Repr(v) : NULL;
-  Py_XDECREF(v);
-  return r;
-}
-
-/* text += more, both of whose references are taken. */
-static void append(PyObject **text, PyObject *more) { PyUnicode_AppendAndDel(text, more); }
-
-static const char *type_word(int type)
-{
-  static const char *const words[] = {[CHX_ATTR_I64] = "int",
-                                      [CHX_ATTR_F64] = "float",
-                                      [CHX_ATTR_BOOL] = "bool",
-                                      [CHX_ATTR_DTYPE] = "dtype",
-                                      [CHX_ATTR_INTS] = "int or tuple of ints"};
-  return words[type];
-}
-
-static PyObject *dtypes_text(uint64_t set)
-{
-  PyObject *t = PyUnicode_FromString("");
-  for (int d = 1; t && d < CHX_DTYPE_END; d++)
-    if (set & CHX_BIT(d))
-      append(&t, PyUnicode_FromFormat("%s%s", PyUnicode_GET_LENGTH(t) ? " " : "", py_dtype_name(d)));
-  return t;
-}
-
-static bool describe(py_op *f)
-{
-  PyObject *sig = PyUnicode_FromString("("), *doc = PyUnicode_FromFormat("%s", chx_op_doc(f->op));
-  append(&doc, PyUnicode_FromString("\n\nParameters\n"));
-  for (int i = 0; i < f->n_params && sig && doc; i++) {
-    const chx_op_attr *t = i < f->n_in ? NULL : f->attrs[i - f->n_in];
-    append(&sig, PyUnicode_FromFormat(i ? ", %U" : "%U", f->names[i]));
-    if (t || i >= f->n_required) append(&sig, PyUnicode_FromString("="));
-    if (t || i >= f->n_required) append(&sig, t ? default_text(t) : PyUnicode_FromString("None"));
-    if (t) append(&doc, PyUnicode_FromFormat("  %U: %s; %s\n", f->names[i], type_word(t->type), t->doc));
-    else
-      append(&doc, PyUnicode_FromFormat("  %U: %s%s\n", f->names[i], f->variadic ? "sequence of arrays" : "array",
-                                        i >= f->n_required ? ", optional" : ""));
-  }
-  append(&sig, PyUnicode_FromString(f->n_out > 1 || f->draws ? ")" : ", *, out=None)"));
-  append(&doc, PyUnicode_FromString("\nReturns\n  "));
-  for (int i = 0; i < f->n_out; i++)
-    append(&doc, PyUnicode_FromFormat(i ? ", %s" : "%s", chx_op_output_name(f->op, i)));
-  PyObject *dtypes = dtypes_text(chx_op_dtypes(f->op));
-  append(&doc, PyUnicode_FromFormat("\n\nDtypes without promotion: %U\n%s", dtypes ? dtypes : Py_None,
-                                    chx_op_is_differentiable(f->op) ? "Differentiable." : "Not differentiable."));
-  Py_XDECREF(dtypes);
-  f->doc = doc;
-  f->signature = sig;
-  return sig && doc;
-}
-
-/* Whether an operator is called by its users: not those that make arrays of nothing (create.c has functions for them), and not
- * the primitives that have no meaning without the core. */
+/* Whether an operator is called by its users: not those that make arrays of nothing (create.c has functions for them), not the
+ * inner ones, and of those that draw only the one whose function, which draws, `run` calls. */
 static bool offered(const chx_op *op)
 {
-  static const char *const inner[] = {"reduce", "scan", "to_device"};
-  bool fine = chx_op_n_inputs(op) > 0 && chx_op_attr_size(op) <= MAX_ATTR &&
-              chx_op_n_inputs(op) + chx_op_n_attrs(op) <= MAX_PARAMS && chx_op_n_outputs(op) <= 8;
-  for (int i = 0; i < chx_op_n_attrs(op); i++) fine &= chx_op_attr_at(op, i)->type != CHX_ATTR_PROGRAM;
-  for (size_t i = 0; i < sizeof inner / sizeof *inner; i++) fine &= strcmp(chx_op_name(op), inner[i]) != 0;
-  return fine;
+  return chx_op_n_inputs(op) > 0 && !chx_op_is_inner(op) && (!chx_op_is_random(op) || !strcmp(chx_op_name(op), "dropout")) &&
+         chx_op_attr_size(op) <= MAX_ATTR && chx_op_n_inputs(op) + chx_op_n_attrs(op) <= PY_MAX_PARAMS && chx_op_n_outputs(op) <= 8;
 }
 
 static bool fill_defaults(py_op *f)
@@ -335,6 +275,17 @@ static bool fill_defaults(py_op *f)
     else if (t->type != CHX_ATTR_INTS) memcpy(f->defaults + t->offset, &(int64_t){(int64_t)t->def}, sizeof(int64_t));
   }
   return true;
+}
+
+/* The parameters of the attributes that have these marks. */
+static void add_attrs(py_op *f, int flags)
+{
+  for (int i = 0; i < chx_op_n_attrs(f->op); i++) {
+    const chx_op_attr *t = chx_op_attr_at(f->op, i);
+    if (chx_op_attr_flags(f->op, i) != flags) continue;
+    f->attrs[f->n_params - f->n_in] = t;
+    f->names[f->n_params++] = PyUnicode_InternFromString(strcmp(t->name, "axes") ? t->name : "axis");
+  }
 }
 
 static py_op *make(const chx_op *op)
@@ -353,17 +304,12 @@ static py_op *make(const chx_op *op)
     f->variadic |= (flags & CHX_OPERAND_VARIADIC) != 0;
     if (!(flags & CHX_OPERAND_OPTIONAL)) f->n_required = i + 1;
   }
-  for (int i = 0; i < chx_op_n_attrs(op); i++) {
-    const chx_op_attr *t = chx_op_attr_at(op, i);
-    if (!strcmp(t->name, "seed") || !strcmp(t->name, "counter")) {
-      f->draws = true;
-      continue;
-    }
-    f->attrs[f->n_params - f->n_in] = t;
-    f->names[f->n_params++] = PyUnicode_InternFromString(strcmp(t->name, "axes") ? t->name : "axis");
-  }
+  f->draws = chx_op_is_random(op);
+  add_attrs(f, CHX_ATTR_REQUIRED);
+  f->n_needed = f->n_params - f->n_in;
+  add_attrs(f, 0);
   f->name = PyUnicode_InternFromString(chx_op_name(op));
-  return f->name && fill_defaults(f) && describe(f) ? f : NULL;
+  return f->name && fill_defaults(f) ? f : NULL;
 }
 
 /* NumPy's names of our operators. */
