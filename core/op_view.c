@@ -323,3 +323,39 @@ chx_array *chx_diagonal(chx_scope *s, const chx_array *x, int64_t offset, int ax
   if (y && s->flags & CHX_SCOPE_OWNED && !s->depth) s->n--;
   return y;
 }
+
+/* Whether the bytes of x along its last axis are elements of another size, and the shape and strides of those. */
+static bool resize_elements(const chx_array *x, int64_t size, int64_t *shape, int64_t *strides)
+{
+  const int64_t old = chxi_dtypes[x->dtype].size;
+  const int last = x->t.ndim - 1;
+  memcpy(shape, x->shape, (size_t)x->t.ndim * sizeof *shape);
+  memcpy(strides, x->strides, (size_t)x->t.ndim * sizeof *strides);
+  if (size == old) return true;
+  if (last < 0 || (x->shape[last] > 1 && x->strides[last] != 1) || x->shape[last] * old % size ||
+      x->t.byte_offset % (uint64_t)size)
+    return false;
+  shape[last] = x->shape[last] * old / size;
+  strides[last] = 1;
+  for (int i = 0; i < last; i++) {
+    if (x->shape[i] > 1 && x->strides[i] * old % size) return false;
+    strides[i] = x->strides[i] * old / size;
+  }
+  return true;
+}
+
+chx_array *chx_view(chx_scope *s, const chx_array *x, int dtype)
+{
+  int64_t shape[CHX_MAX_RANK], strides[CHX_MAX_RANK];
+  char text[128];
+  if (!chxi_named(s, "view", x)) return NULL;
+  if (!chx_dtype_size(dtype) || !x->buf)
+    return chx_scope_fail(s, CHX_EDTYPE, "view: dtype is %d, want one of an array's", dtype), NULL;
+  if (!resize_elements(x, chxi_dtypes[dtype].size, shape, strides))
+    return chx_scope_fail(s, CHX_ESHAPE, "view: %s of shape %s cannot be read as %s, want a dense last axis of whole elements",
+                          chx_dtype_name(x->dtype), chxi_shape_text(text, x->t.ndim, x->shape), chx_dtype_name(dtype)),
+           NULL;
+  chx_array *y = chxi_array_view(s, x, dtype, x->t.ndim, shape, strides, 0);
+  if (y && s->flags & CHX_SCOPE_OWNED && !s->depth) s->n--;
+  return y;
+}

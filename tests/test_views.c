@@ -49,6 +49,9 @@ static void views(void)
   view("diagonal", chx_diagonal(s, x, 1, 1, 2), true, 1, 23, S(2, 3));
   view("diagonal below", chx_diagonal(s, x, -1, -2, -1), true, 4, 21, S(2, 2));
   is_int(chx_size(chx_diagonal(s, x, 9, 1, 2)), 0, "a diagonal outside of the matrix is empty");
+  view("view, as large", chx_view(s, t, CHX_I64), true, 0, INT64_C(0x4037000000000000), S(4, 3, 2)); /* 23. */
+  view("view, half", chx_view(s, chx_slice_axis(s, x, 1, 1, 3, 1), CHX_U32), true, 0, 0x40370000, S(2, 2, 8));
+  view("view, twice", chx_view(s, chx_view(s, x, CHX_I32), CHX_F64), true, 0, 23, S(2, 3, 4));
   view("copy", chx_copy(s, t), false, 0, 23, S(4, 3, 2));
   ok(chx_contiguous(s, x) == x && chx_cast(s, x, CHX_F64) == x && chx_to(s, x, "native") == x, "contiguous, cast and to give x itself where nothing changes");
   chx_array *c = chx_contiguous(s, t);
@@ -101,6 +104,12 @@ static void misuse(void)
   FAILS(CHX_EARG, chx_at(s, x, 0, 2));
   FAILS(CHX_EARG, chx_flip(s, x, 2, (const int[]){1, -2}));
   FAILS(CHX_EARG, chx_diagonal(s, x, 0, 1, 1));
+  FAILS(CHX_EDTYPE, chx_view(s, x, CHX_DTYPE_END));
+  FAILS(CHX_EDTYPE, chx_view(s, chx_real(s, 1), CHX_I64));
+  FAILS(CHX_ESHAPE, chx_view(s, chx_transpose(s, x, 0, NULL), CHX_U32));
+  FAILS(CHX_ESHAPE, chx_view(s, chx_ones(s, CHX_F32, S(2, 3)), CHX_F64));
+  FAILS(CHX_ESHAPE, chx_view(s, chx_slice_axis(s, chx_ones(s, CHX_F32, S(5)), 0, 1, 5, 1), CHX_F64));
+  FAILS(CHX_ESHAPE, chx_view(s, chx_ones(s, CHX_F32, 0, NULL), CHX_F64));
   FAILS(CHX_EARG, chx_sum(s, x, -1, NULL, 0));
   FAILS(CHX_EARG, chx_sum(s, x, 2, NULL, 0));
   FAILS(CHX_EARG, chx_add_into(s, NULL, x, x));

@@ -297,6 +297,9 @@ chx_array *chx_slice_axis(chx_scope *s, const chx_array *x, int axis, int64_t st
 chx_array *chx_at(chx_scope *s, const chx_array *x, int axis, int64_t index);                  /* v; drops the axis */
 chx_array *chx_flip(chx_scope *s, const chx_array *x, int n_axes, const int *axes);            /* v; 0 axes: all */
 chx_array *chx_diagonal(chx_scope *s, const chx_array *x, int64_t offset, int axis1, int axis2); /* v; detached from the graph */
+/* The same memory read as another dtype; detached from the graph. Elements of another size: the last axis, which must be dense
+ * and whole elements (else CHX_ESHAPE), gets longer or shorter. */
+chx_array *chx_view(chx_scope *s, const chx_array *x, int dtype);
 chx_array *chx_concatenate(chx_scope *s, const chx_array *const *xs, int n, int axis);
 chx_array *chx_stack(chx_scope *s, const chx_array *const *xs, int n, int axis);
 chx_array *chx_pad(chx_scope *s, const chx_array *x, const chx_pad_attr *p);
