@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * index.c: x[key] and x[key] = value, with NumPy's rules: integers, slices, ... , None, and one array of integers to read by.
+ * index.c: x[key] and x[key] = value, with NumPy's rules: the key is read here; pick.c does the rest where it has arrays.
  *
  * A key without arrays is one slice of the core, a view, and where it has None a reshape after it.
  */
-#include "chxpy.h"
+#include "index.h"
 #include <string.h>
 
 static const chx_op *op_slice;
@@ -14,18 +14,7 @@ bool py_index_init(void)
   return op_slice || (PyErr_SetString(PyExc_ImportError, "libchx has no operator 'slice'"), false);
 }
 
-typedef struct py_key {
-  chx_slice_attr slice;
-  int axis;          /* of x: the next to be indexed */
-  int n_out;         /* axes after slicing and None */
-  uint32_t inserted; /* bit set of those that None made */
-  PyObject *array;   /* the array of integers, and the axis it is for */
-  int array_axis;
-  int last_advanced;    /* position in the key of the last integer or array, -1: none; */
-  bool apart, integers; /* whether they stand apart; whether there are integers */
-} py_key;
-
-static bool bad_index(long long i, int axis, int64_t length)
+bool py_bad_index(long long i, int axis, int64_t length)
 {
   PyErr_Format(PyExc_IndexError, "index %lld is out of bounds for axis %d with size %lld", i, axis, (long long)length);
   return false;
@@ -34,7 +23,7 @@ static bool bad_index(long long i, int axis, int64_t length)
 static inline bool take_integer(py_key *k, int64_t length, int64_t i)
 {
   const int64_t at = i < 0 ? i + length : i;
-  if (unlikely(at < 0 || at >= length)) return bad_index(i, k->axis, length);
+  if (unlikely(at < 0 || at >= length)) return py_bad_index(i, k->axis, length);
   k->slice.start.v[k->axis] = at;
   k->slice.stop.v[k->axis] = at + 1;
   k->slice.step.v[k->axis] = 1;
@@ -64,40 +53,70 @@ static inline bool take_slice(py_key *k, int64_t length, PyObject *o)
 /* Integers and arrays are what NumPy calls advanced where there is an array: whether they are neighbours decides the axes' order. */
 static void advance(py_key *k, int position)
 {
+  if (k->last_advanced < 0) k->first_at = k->n_out;
   k->apart |= k->last_advanced >= 0 && k->last_advanced != position - 1;
   k->last_advanced = position;
 }
 
-/* Whether o has axes: NumPy's arrays have the slot of an index, too. */
-static bool has_axes(PyObject *o)
+/* Whether o is an array with axes or of bool: NumPy's have the slot of an index, too. */
+static bool is_array_index(PyObject *o)
 {
   Py_buffer b;
-  if (py_is_array(o)) return chx_ndim(py_a(o)) > 0;
+  if (py_is_array(o)) return chx_ndim(py_a(o)) > 0 || !strchr("IU", py_dtype_kind(chx_dtype(py_a(o))));
   if (!PyObject_CheckBuffer(o)) return false;
-  if (PyObject_GetBuffer(o, &b, PyBUF_STRIDED_RO) < 0) return PyErr_Clear(), true;
-  const bool axes = b.ndim > 0;
+  if (PyObject_GetBuffer(o, &b, PyBUF_FULL_RO) < 0) return PyErr_Clear(), true;
+  const bool array = b.ndim > 0 || (b.format && !strcmp(b.format, "?"));
   PyBuffer_Release(&b);
-  return axes;
+  return array;
 }
 
 static bool is_integer(PyObject *o)
 {
-  return PyLong_CheckExact(o) || (PyIndex_Check(o) && !PyBool_Check(o) && !has_axes(o));
+  return PyLong_CheckExact(o) || (PyIndex_Check(o) && !PyBool_Check(o) && !is_array_index(o));
 }
 
-static bool take_array(py_key *k, PyObject *o, int position)
+/* An index that is an array, a list or a bool becomes the key's next array; *used grows by the axes that it is for. */
+static bool add_array(chx_scope *s, py_key *k, PyObject *o, const chx_array *a, int *used)
 {
-  if (PyBool_Check(o)) PyErr_SetString(PyExc_NotImplementedError, "indexing by bool is not there yet");
-  else if (!py_is_array(o) && !PyList_Check(o) && (PyBytes_Check(o) || !PyObject_CheckBuffer(o)))
-    PyErr_Format(PyExc_IndexError, "an index is of type %s, want integers, slices, '...', None or an array of integers",
-                 Py_TYPE(o)->tp_name);
-  else if (k->array) PyErr_SetString(PyExc_NotImplementedError, "indexing by more than one array is not there yet");
-  if (PyErr_Occurred()) return false;
-  advance(k, position);
-  k->array = o;
-  k->array_axis = k->n_out;
-  take_all(k);
+  const bool list = PyList_Check(o) || PyTuple_Check(o) || PyRange_Check(o);
+  py_key_array *e = &k->arrays[k->n_arrays];
+  if (!list && !py_is_array(o) && !PyBool_Check(o) && (PyBytes_Check(o) || !PyObject_CheckBuffer(o)))
+    return PyErr_Format(PyExc_IndexError,
+                        "an index is of type %s, want integers, slices, '...', None or an array of integers or bools",
+                        Py_TYPE(o)->tp_name),
+           false;
+  if (k->n_arrays >= CHX_MAX_RANK)
+    return PyErr_Format(PyExc_IndexError, "more than %d indices are arrays", CHX_MAX_RANK), false;
+  if (!(e->a = py_is_array(o) ? chx_keep(py_a(o)) : py_array_from(s, o, CHX_DTYPE_NONE, -1))) return false;
+  k->n_arrays++;
+  char kind = py_dtype_kind(chx_dtype(e->a));
+  if (list && !chx_size(e->a)) { /* [] picks nothing, whatever its dtype */
+    chx_array *empty = chx_cast(s, e->a, CHX_I64);
+    chx_release(e->a);
+    if (!(e->a = empty)) return k->n_arrays--, py_fail(s), false;
+    kind = 'I';
+  }
+  if (!strchr("BIU", kind))
+    return PyErr_Format(PyExc_IndexError, "an array of %s is an index, want integers or bools",
+                        py_dtype_name(chx_dtype(e->a))),
+           false;
+  if (py_is_array(o) && strcmp(chx_device(e->a), chx_device(a)))
+    return chx_scope_fail(s, CHX_EDEVICE, "index: the array is on %s, its index on %s, want one device", chx_device(a),
+                          chx_device(e->a)),
+           py_fail(s), false;
+  e->mask = kind == 'B';
+  e->n = e->mask ? chx_ndim(e->a) : 1;
+  *used += e->n;
   return true;
+}
+
+/* Puts the array into its place: its axes are whole in the view. */
+static void take_array(py_key *k, py_key_array *e, int position)
+{
+  advance(k, position);
+  e->at = k->n_out;
+  e->axis = k->axis;
+  for (int i = 0; i < e->n; i++) take_all(k);
 }
 
 static bool too_many(int n, int ndim)
@@ -106,15 +125,16 @@ static bool too_many(int n, int ndim)
   return false;
 }
 
-static bool read_tuple(py_key *k, const chx_array *a, PyObject *key)
+static bool read_tuple(chx_scope *s, py_key *k, const chx_array *a, PyObject *key)
 {
   const Py_ssize_t n = PyTuple_GET_SIZE(key);
   const int ndim = chx_ndim(a);
-  int used = 0, dots = 0;
+  int used = 0, dots = 0, next = 0;
   for (Py_ssize_t i = 0; i < n; i++) {
     PyObject *o = PyTuple_GET_ITEM(key, i);
-    used += o != Py_None && o != Py_Ellipsis;
-    dots += o == Py_Ellipsis;
+    if (PySlice_Check(o) || is_integer(o)) used++;
+    else if (o == Py_Ellipsis) dots++;
+    else if (o != Py_None && !add_array(s, k, o, a, &used)) return false;
   }
   if (dots > 1) return PyErr_SetString(PyExc_IndexError, "an index can only have a single ellipsis ('...')"), false;
   if (used > ndim) return too_many(used, ndim);
@@ -131,13 +151,13 @@ static bool read_tuple(py_key *k, const chx_array *a, PyObject *key)
       Py_ssize_t v = PyNumber_AsSsize_t(o, PyExc_IndexError);
       if ((v == -1 && PyErr_Occurred()) || !take_integer(k, chx_shape(a)[k->axis], v)) return false;
       advance(k, (int)i);
-      k->integers = true;
-    } else if (!take_array(k, o, (int)i)) return false;
+    } else take_array(k, &k->arrays[next++], (int)i);
   }
   return true;
 }
 
-static bool read_key(py_key *k, const chx_array *a, PyObject *key)
+/* py_key_end is due where the key has arrays, also where it could not be read. */
+static bool read_key(chx_scope *s, py_key *k, const chx_array *a, PyObject *key)
 {
   k->slice.size = sizeof k->slice;
   k->slice.kind = 0;
@@ -145,11 +165,11 @@ static bool read_key(py_key *k, const chx_array *a, PyObject *key)
   k->slice.shape.n = 0;
   k->axis = k->n_out = 0;
   k->inserted = 0;
-  k->array = NULL;
+  k->n_arrays = 0;
   k->last_advanced = -1;
-  k->apart = k->integers = false;
+  k->apart = false;
   bool done;
-  if (PyTuple_Check(key)) done = read_tuple(k, a, key);
+  if (PyTuple_Check(key)) done = read_tuple(s, k, a, key);
   else if (PyLong_CheckExact(key) && chx_ndim(a)) {
     Py_ssize_t v = PyLong_AsSsize_t(key);
     done = !(v == -1 && PyErr_Occurred()) && take_integer(k, chx_shape(a)[0], v);
@@ -158,7 +178,7 @@ static bool read_key(py_key *k, const chx_array *a, PyObject *key)
   } else if (PySlice_Check(key) && chx_ndim(a)) done = take_slice(k, chx_shape(a)[0], key);
   else {
     PyObject *one = PyTuple_Pack(1, key);
-    done = one && read_tuple(k, a, one);
+    done = one && read_tuple(s, k, a, one);
     Py_XDECREF(one);
   }
   k->slice.start.n = k->slice.stop.n = k->slice.step.n = k->axis;
@@ -168,7 +188,7 @@ static bool read_key(py_key *k, const chx_array *a, PyObject *key)
 /* ---- reading ------------------------------------------------------------------------------------------------------------------- */
 
 /* The view that a key without its array says. */
-static chx_array *view(chx_scope *s, const chx_array *a, const py_key *k)
+chx_array *py_key_view(chx_scope *s, const chx_array *a, const py_key *k)
 {
   chx_array *y = NULL;
   chx_apply(s, op_slice, &a, 1, &k->slice, &y, 1);
@@ -181,50 +201,22 @@ static chx_array *view(chx_scope *s, const chx_array *a, const py_key *k)
   return z;
 }
 
-/* Puts the axes [at, at + n) first. */
-static chx_array *to_front(chx_scope *s, chx_array *a, int at, int n)
+static void end_key(py_key *k)
 {
-  int axes[CHX_MAX_RANK], m = 0;
-  if (!a) return NULL;
-  for (int i = 0; i < n; i++) axes[m++] = at + i;
-  for (int i = 0; i < chx_ndim(a); i++)
-    if (i < at || i >= at + n) axes[m++] = i;
-  chx_array *y = chx_transpose(s, a, m, axes);
-  chx_release(a);
-  return y;
-}
-
-static PyObject *by_array(chx_scope *s, const chx_array *a, const py_key *k)
-{
-  chx_array *index = py_is_array(k->array) ? chx_keep(py_a(k->array)) : py_array_from(s, k->array, CHX_DTYPE_NONE, -1),
-            *y = NULL;
-  if (!index) return NULL;
-  if (!chx_size(index) && PyList_Check(k->array)) { /* [] reads nothing, whatever its dtype */
-    chx_array *empty = chx_cast(s, index, CHX_I64);
-    chx_release(index);
-    index = empty;
-  }
-  char kind = index ? py_dtype_kind(chx_dtype(index)) : 'I';
-  if (kind == 'B') PyErr_SetString(PyExc_NotImplementedError, "indexing by a mask of bools is not there yet");
-  else if (kind != 'I' && kind != 'U')
-    PyErr_SetString(PyExc_IndexError, "an array that is an index must be of integers");
-  else {
-    chx_array *v = view(s, a, k);
-    y = v && index ? chx_take(s, v, index, k->array_axis) : NULL;
-    chx_release(v);
-    if (k->apart && y) y = to_front(s, y, k->array_axis, chx_ndim(index));
-  }
-  chx_release(index);
-  if (PyErr_Occurred()) return NULL;
-  return y ? py_wrap(y) : py_fail_as(s, PyExc_IndexError);
+  while (k->n_arrays) chx_release(k->arrays[--k->n_arrays].a);
 }
 
 PyObject *py_subscript(PyObject *self, PyObject *key)
 {
   chx_scope *s = py_scope();
   py_key k;
-  if (unlikely(!s) || unlikely(!read_key(&k, py_a(self), key))) return NULL;
-  return likely(!k.array) ? py_wrap(view(s, py_a(self), &k)) : by_array(s, py_a(self), &k);
+  if (unlikely(!s)) return NULL;
+  const bool done = read_key(s, &k, py_a(self), key);
+  if (likely(done && !k.n_arrays)) return py_wrap(py_key_view(s, py_a(self), &k));
+  chx_array *y = done ? py_pick(s, py_a(self), &k) : NULL;
+  end_key(&k);
+  if (y) return py_wrap(y);
+  return PyErr_Occurred() ? (chx_scope_clear(s), NULL) : py_fail_as(s, PyExc_IndexError);
 }
 
 PyObject *py_element_at(PyObject *self, Py_ssize_t i)
@@ -233,7 +225,7 @@ PyObject *py_element_at(PyObject *self, Py_ssize_t i)
   const chx_array *a = py_a(self);
   if (!s) return NULL;
   if (!chx_ndim(a)) return PyErr_SetString(PyExc_IndexError, "too many indices: the array has no axes"), NULL;
-  if (i < 0 || i >= chx_shape(a)[0]) return bad_index(i, 0, chx_shape(a)[0]), NULL;
+  if (i < 0 || i >= chx_shape(a)[0]) return py_bad_index(i, 0, chx_shape(a)[0]), NULL;
   return py_wrap(chx_at(s, a, 0, i));
 }
 
@@ -247,24 +239,31 @@ static bool fits(const chx_array *a, PyObject *value)
   return !PyLong_CheckExact(value) || (kind != 'I' && kind != 'U') || py_to_element(chx_dtype(a), value, v);
 }
 
-int py_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
+static int set_at(chx_scope *s, PyObject *self, py_key *k, PyObject *value)
 {
-  chx_scope *s = py_scope();
-  py_key k;
   py_operand x;
-  if (!s) return -1;
-  if (!value) return PyErr_SetString(PyExc_ValueError, "an array's elements cannot be deleted"), -1;
-  if (!read_key(&k, py_a(self), key) || !fits(py_a(self), value)) return -1;
-  if (k.array)
-    return PyErr_SetString(PyExc_NotImplementedError, "setting by an array of integers is not there yet"), -1;
+  if (!fits(py_a(self), value)) return -1;
   int found = py_operand_from(s, value, PY_LISTS, &x);
   if (!found)
     PyErr_Format(PyExc_TypeError, "the value is of type %s, want an array, a number or a list",
                  Py_TYPE(value)->tp_name);
   if (found <= 0) return -1;
-  chx_array *y = view(s, py_a(self), &k);
-  if (y) chx_copy_into(s, y, x.a);
+  chx_array *y = py_key_view(s, py_a(self), k);
+  if (y && k->n_arrays) py_put(s, y, k, x.a);
+  else if (y) chx_copy_into(s, y, x.a);
   chx_release(y);
   py_operand_end(&x);
+  if (PyErr_Occurred()) return chx_scope_clear(s), -1;
   return py_check(s) ? 0 : -1;
+}
+
+int py_ass_subscript(PyObject *self, PyObject *key, PyObject *value)
+{
+  chx_scope *s = py_scope();
+  py_key k;
+  if (!s) return -1;
+  if (!value) return PyErr_SetString(PyExc_ValueError, "an array's elements cannot be deleted"), -1;
+  int r = read_key(s, &k, py_a(self), key) ? set_at(s, self, &k, value) : -1;
+  end_key(&k);
+  return r;
 }
