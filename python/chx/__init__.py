@@ -18,3 +18,19 @@ inf = float("inf")
 nan = float("nan")
 pi = 3.141592653589793
 e = 2.718281828459045
+
+
+def __getattr__(name):  # functions that are made of others, at their first use
+    if not name.startswith("_"):
+        from chx import _functions
+
+        if name in _functions.TABLE:
+            globals()[name] = _functions.TABLE[name]
+            return _functions.TABLE[name]
+    raise AttributeError("chx has no function %r" % name)
+
+
+def __dir__():
+    from chx import _functions
+
+    return sorted(set(globals()) | set(_functions.TABLE))

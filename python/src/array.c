@@ -131,7 +131,7 @@ static PyObject *get_transposed(PyObject *o, void *u)
 }
 
 PyGetSetDef py_array_getset[] = {
-    {"shape", get_shape, NULL, "the lengths of the axes, a tuple", NULL},
+    {"shape", get_shape, py_set_shape, "the lengths of the axes, a tuple; may be set where that needs no copy", NULL},
     {"dtype", get_dtype, NULL, "the type of the elements", NULL},
     {"ndim", get_ndim, NULL, "how many axes there are", NULL},
     {"size", get_size, NULL, "how many elements there are", NULL},
@@ -146,11 +146,26 @@ PyGetSetDef py_array_getset[] = {
 
 /* ---- methods ------------------------------------------------------------------------------------------------------------------ */
 
-static PyObject *item(PyObject *self, PyObject *unused)
+/* item(), item(i) of the flattened array, item(i, j, ...) */
+static PyObject *item(PyObject *self, PyObject *const *args, Py_ssize_t n)
 {
   chx_scope *s = py_scope();
-  (void)unused;
-  return s ? py_item(s, py_a(self)) : NULL;
+  PyObject *key = NULL, *at = NULL, *r = NULL;
+  if (!s || !n) return s ? py_item(s, py_a(self)) : NULL;
+  if (n == 1 && !PyTuple_Check(args[0])) {
+    chx_array *flat = chx_reshape(s, py_a(self), 1, (int64_t[]){chx_size(py_a(self))});
+    if ((at = py_wrap(flat))) key = PyNumber_Index(args[0]);
+  } else {
+    at = Py_NewRef(self);
+    key = n == 1 ? Py_NewRef(args[0]) : PyTuple_New(n);
+    for (Py_ssize_t i = 0; key && n > 1 && i < n; i++) PyTuple_SET_ITEM(key, i, Py_NewRef(args[i]));
+  }
+  PyObject *one = key ? py_subscript(at, key) : NULL;
+  if (one) r = py_item(s, py_a(one));
+  Py_XDECREF(one);
+  Py_XDECREF(key);
+  Py_XDECREF(at);
+  return r;
 }
 
 static PyObject *tolist(PyObject *self, PyObject *unused)
@@ -269,20 +284,6 @@ static PyObject *swapaxes(PyObject *self, PyObject *args)
   return py_wrap(chx_swapaxes(s, py_a(self), a, b));
 }
 
-static PyObject *ravel(PyObject *self, PyObject *unused)
-{
-  chx_scope *s = py_scope();
-  (void)unused;
-  return s ? py_wrap(chx_reshape(s, py_a(self), 1, (int64_t[]){-1 + (chx_size(py_a(self)) == 0)})) : NULL;
-}
-
-static PyObject *flatten(PyObject *self, PyObject *unused)
-{
-  PyObject *c = copy(self, unused), *f = c ? ravel(c, NULL) : NULL;
-  Py_XDECREF(c);
-  return f;
-}
-
 /* ---- pickle: dtype, shape, bytes, device, whether it is a leaf ---------------------------------------------------------- */
 
 static PyObject *reduce(PyObject *self, PyObject *unused)
@@ -354,7 +355,8 @@ static PyObject *as_numpy(PyObject *self, PyObject *args, PyObject *kwargs)
 }
 
 PyMethodDef py_array_methods[] = {
-    {"item", item, METH_NOARGS, "item($self)\n--\n\nThe value of a one-element array, as a Python number."},
+    {"item", py_function(item), METH_FASTCALL,
+     "item($self, *index)\n--\n\nThe value of a one-element array, or of the element at an index, as a Python number."},
     {"tolist", tolist, METH_NOARGS, "tolist($self)\n--\n\nThe values as nested lists of Python numbers."},
     {"copy", copy, METH_NOARGS, "copy($self)\n--\n\nA dense copy; differentiable."},
     {"__copy__", copy, METH_NOARGS, NULL},
@@ -372,8 +374,6 @@ PyMethodDef py_array_methods[] = {
     {"transpose", py_function(transpose), METH_FASTCALL,
      "transpose($self, *axes)\n--\n\nThe view with its axes permuted; without axes: reversed."},
     {"swapaxes", swapaxes, METH_VARARGS, "swapaxes($self, axis1, axis2)\n--\n\nThe view with two axes exchanged."},
-    {"ravel", ravel, METH_NOARGS, "ravel($self)\n--\n\nThe array with one axis; a view where strides can say it."},
-    {"flatten", flatten, METH_NOARGS, "flatten($self)\n--\n\nA copy with one axis."},
     {"__reduce__", reduce, METH_NOARGS, NULL},
     {"_from_state", from_state, METH_VARARGS | METH_STATIC, NULL},
     {"__array__", py_function(as_numpy), METH_VARARGS | METH_KEYWORDS,

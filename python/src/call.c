@@ -71,7 +71,11 @@ static bool set_attr(const py_op *f, const chx_op_attr *t, PyObject *v, unsigned
   void *p = attr + t->offset;
   switch (t->type) {
   case CHX_ATTR_F64: *(double *)p = PyFloat_AsDouble(v); break;
-  case CHX_ATTR_BOOL: *(int64_t *)p = PyObject_IsTrue(v); break;
+  case CHX_ATTR_BOOL:
+    if (unlikely(!PyBool_Check(v) && !PyIndex_Check(v) && !PyObject_CheckBuffer(v)))
+      return PyErr_Format(PyExc_TypeError, "%U: %s is of type %s, want a bool", f->name, t->name, Py_TYPE(v)->tp_name), false;
+    *(int64_t *)p = PyObject_IsTrue(v);
+    break;
   case CHX_ATTR_INTS: return py_ints_from(v, t->name, p);
   case CHX_ATTR_DTYPE: {
     int dtype;
@@ -85,7 +89,6 @@ static bool set_attr(const py_op *f, const chx_op_attr *t, PyObject *v, unsigned
     Py_XDECREF(n);
   }
   }
-  (void)f;
   return !PyErr_Occurred();
 }
 
@@ -160,17 +163,35 @@ done:
   return r;
 }
 
-/* concatenate(xs, axis): the one input is a sequence of operands. */
-static PyObject *run_variadic(const py_op *f, chx_scope *s, PyObject *list, const void *attr, PyObject *into)
+/* concatenate(xs, axis): the one input is a sequence of operands. *fits: whether there are not too many. */
+static PyObject *run_variadic(const py_op *f, chx_scope *s, PyObject *list, const void *attr, PyObject *into,
+                              bool *fits)
 {
   PyObject *items = PySequence_Fast(list, "want a sequence of arrays"), *r = NULL;
   if (!items) return NULL;
   Py_ssize_t n = PySequence_Fast_GET_SIZE(items);
-  if (n > CHX_MAX_OPERANDS)
-    PyErr_Format(PyExc_ValueError, "%U: %zd arrays are given, want at most %d", f->name, n, CHX_MAX_OPERANDS);
-  else r = run(f, s, PySequence_Fast_ITEMS(items), (int)n, attr, into);
+  *fits = n <= CHX_MAX_OPERANDS;
+  if (*fits) r = run(f, s, PySequence_Fast_ITEMS(items), (int)n, attr, into);
+  else PyErr_Format(PyExc_ValueError, "%U: %zd arrays are given, want at most %d", f->name, n, CHX_MAX_OPERANDS);
   Py_DECREF(items);
   return r;
+}
+
+static bool complete(const py_op *f, PyObject *const *value)
+{
+  for (int i = 0; i < f->n_required; i++)
+    if (unlikely(!value[i] || value[i] == Py_None)) {
+      PyErr_Format(PyExc_TypeError, "%U() lacks operand '%U'", f->name, f->names[i]);
+      return false;
+    }
+  for (int i = f->n_in; i < f->n_in + f->n_needed; i++)
+    if (unlikely(!value[i] || value[i] == Py_None)) {
+      PyErr_Format(PyExc_TypeError, "%U() lacks attribute '%U', which has no default", f->name, f->names[i]);
+      return false;
+    }
+  if (unlikely(f->by_axis && (!value[f->n_in] || value[f->n_in] == Py_None)))
+    return PyErr_Format(PyExc_TypeError, "%U() lacks an axis", f->name), false;
+  return true;
 }
 
 static PyObject *call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names)
@@ -182,13 +203,8 @@ static PyObject *call(PyObject *self, PyObject *const *args, size_t nargsf, PyOb
   bool done = true;
   if (unlikely(!s)) return NULL;
   for (int i = 0; i < f->n_params; i++) value[i] = NULL;
-  if (unlikely(!place(f, args, PyVectorcall_NARGS(nargsf), names, value, &into))) return NULL;
-  for (int i = 0; i < f->n_required; i++)
-    if (unlikely(!value[i]))
-      return PyErr_Format(PyExc_TypeError, "%U() lacks operand '%U'", f->name, f->names[i]), NULL;
-  for (int i = f->n_in; i < f->n_in + f->n_needed; i++)
-    if (unlikely(!value[i] || value[i] == Py_None))
-      return PyErr_Format(PyExc_TypeError, "%U() lacks attribute '%U', which has no default", f->name, f->names[i]), NULL;
+  if (unlikely(!place(f, args, PyVectorcall_NARGS(nargsf), names, value, &into) || !complete(f, value)))
+    return py_call_form(f->name, args, nargsf, names);
   if (unlikely(into && (!py_is_array(into) || f->n_out > 1 || f->draws))) {
     PyErr_Format(PyExc_TypeError,
                  f->n_out > 1 || f->draws ? "%U: out is not taken by this operator"
@@ -197,8 +213,9 @@ static PyObject *call(PyObject *self, PyObject *const *args, size_t nargsf, PyOb
     return NULL;
   }
   const void *attr = attribute(f, value, room, &done);
-  if (unlikely(!done)) return NULL;
-  return f->variadic ? run_variadic(f, s, value[0], attr, into) : run(f, s, value, f->n_in, attr, into);
+  if (unlikely(!done)) return py_call_form(f->name, args, nargsf, names);
+  PyObject *r = f->variadic ? run_variadic(f, s, value[0], attr, into, &done) : run(f, s, value, f->n_in, attr, into);
+  return likely(done) ? r : py_call_form(f->name, args, nargsf, names);
 }
 
 /* ---- the objects ---------------------------------------------------------------------------------------------------------- */
@@ -309,6 +326,7 @@ static py_op *make(const chx_op *op)
   f->n_needed = f->n_params - f->n_in;
   add_attrs(f, 0);
   f->name = PyUnicode_InternFromString(chx_op_name(op));
+  f->by_axis = !strcmp(chx_op_name(op), "take") || !strcmp(chx_op_name(op), "take_along_axis");
   return f->name && fill_defaults(f) ? f : NULL;
 }
 

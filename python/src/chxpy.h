@@ -21,6 +21,7 @@
 #define Py_TPFLAGS_HAVE_VECTORCALL _Py_TPFLAGS_HAVE_VECTORCALL
 #define PyObject_CallNoArgs(f) PyObject_CallObject((f), NULL)
 #define PyObject_CallOneArg(f, a) PyObject_CallFunctionObjArgs((f), (a), NULL)
+#define PyObject_Vectorcall _PyObject_Vectorcall
 #endif
 #if PY_VERSION_HEX < 0x030a0000
 static inline PyObject *Py_NewRef(PyObject *o) { Py_INCREF(o); return o; }
@@ -115,13 +116,19 @@ PyObject *py_subscript(PyObject *self, PyObject *key);
 int py_ass_subscript(PyObject *self, PyObject *key, PyObject *value);
 PyObject *py_element_at(PyObject *self, Py_ssize_t i);
 
+/* NumPy's form of an operator (forms.c), called after an exception that the operator's own parameters raised: that exception stays
+ * where there is no such form. */
+PyObject *py_call_form(PyObject *op_name, PyObject *const *args, size_t nargsf, PyObject *keywords);
+bool py_late_methods(PyObject *type_dict);
+
 /* ---- the rest ------------------------------------------------------------------------------------------------------------------ */
 
 extern PyBufferProcs py_buffer_procs;                     /* buffer.c */
 extern PyMethodDef py_array_methods[], py_create_functions[], py_dlpack_functions[], py_autograd_functions[],
     py_device_functions[];
-extern PyMethodDef py_array_dlpack_methods[], py_array_autograd_methods[];
+extern PyMethodDef py_array_dlpack_methods[], py_array_autograd_methods[], py_array_shape_methods[];
 extern PyGetSetDef py_array_getset[];
+int py_set_shape(PyObject *self, PyObject *value, void *unused); /* shape.c */
 PyObject *py_grad_get(PyObject *self, void *unused);      /* autograd.c */
 int py_grad_set(PyObject *self, PyObject *value, void *unused);
 void py_hooks_clear(py_array *self);

@@ -20,7 +20,8 @@ static bool init(PyObject *m)
   if (!py_device_error || PyModule_AddObject(m, "DeviceError", Py_NewRef(py_device_error)) < 0) return false;
   if (!py_dtypes_init(m) || !py_numbers_init() || !py_index_init() || !py_ops_init(m)) return false;
   if (PyType_Ready(&py_array_type) < 0 || !add_methods(&py_array_type, py_array_dlpack_methods) ||
-      !add_methods(&py_array_type, py_array_autograd_methods) || !py_ops_methods(m, py_array_type.tp_dict))
+      !add_methods(&py_array_type, py_array_autograd_methods) || !add_methods(&py_array_type, py_array_shape_methods) || !py_ops_methods(m, py_array_type.tp_dict) ||
+      !py_late_methods(py_array_type.tp_dict))
     return false;
   /* NumPy's functions do not take such arrays; its operators leave the expression to them. */
   if (PyDict_SetItemString(py_array_type.tp_dict, "__array_ufunc__", Py_None) < 0) return false;
