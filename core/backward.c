@@ -7,10 +7,11 @@
  * the caller asked for it (CHX_CREATE_GRAPH) or a graph outside of this one (a smaller backprop id) is active.
  */
 #include "runtime.h"
+#include <stdio.h>
 
 typedef struct pending { /* a node whose gradients are coming */
   chxi_node *node;       /* a reference */
-  chx_array *g[CHXI_MAX_OUT]; /* references */
+  chx_array *g[];        /* by output; references */
 } pending;
 
 struct cell { chxi_node *node; pending *p; }; /* p NULL: only marked (see reach) */
@@ -119,11 +120,16 @@ static pending *heap_pop(walk *w)
   return top;
 }
 
+static int n_gradients(const chxi_node *n) { return n->n_out ? n->n_out : 1; /* a leaf */ }
+
+static size_t pending_bytes(const chxi_node *n) { return sizeof(pending) + (size_t)n_gradients(n) * sizeof(chx_array *); }
+
 static void pending_free(pending *p)
 {
-  for (int o = 0; o < CHXI_MAX_OUT; o++) chx_release(p->g[o]);
+  const size_t bytes = pending_bytes(p->node);
+  for (int o = 0; o < n_gradients(p->node); o++) chx_release(p->g[o]);
   chxi_node_unref(p->node);
-  chxi_free(p, sizeof *p);
+  chxi_free(p, bytes);
 }
 
 /* ---- gradients come -------------------------------------------------------------------------------------------------------- */
@@ -157,9 +163,9 @@ static bool add_pending(walk *w, chxi_node *node, int out, chx_array *g)
 {
   struct cell *c = table_get(&w->map, node);
   if (!c) {
-    pending *p = chxi_alloc(sizeof *p);
+    pending *p = chxi_alloc(pending_bytes(node));
     if (!p) return no_memory(w);
-    memset(p, 0, sizeof *p);
+    memset(p, 0, pending_bytes(node));
     p->node = node;
     chxi_node_ref(node);
     p->g[out] = chx_keep(g);
@@ -193,28 +199,37 @@ static bool wanted(const walk *w, const chxi_edge *e)
 
 /* ---- one node ----------------------------------------------------------------------------------------------------------------- */
 
-/* A saved value as an operand. Where nothing is recorded, the value's own header serves, borrowed. */
+/* "operand 'x'", "result 2": what is saved at `at`. */
+static const char *saved_name(char text[80], const chxi_node *n, int at)
+{
+  const bool input = at < n->n_in;
+  const int i = input ? at : at - n->n_in;
+  if (n->user) snprintf(text, 80, "%s %d", input ? "input" : "output", i);
+  else snprintf(text, 80, input ? "operand '%s'" : "result '%s'",
+                input ? n->op->inputs[i < n->op->n_in ? i : n->op->n_in - 1] : n->op->outputs[i]);
+  return text;
+}
+
+/* A saved value as an operand. Where nothing is recorded, the value's own header serves an operator's gradient, borrowed. */
 static bool restore(walk *w, chxi_node *n, int at, chxi_edge maker, chx_array **out)
 {
   chx_scope *s = w->s;
   chx_array *v = n->saved[at].v;
-  bool input = at < n->n_in;
   *out = NULL;
   if (!v) return true;
   if (v->buf && atomic_load_explicit(&v->buf->version, memory_order_relaxed) != n->saved[at].version) {
-    const char *name = !input ? n->op->outputs[at - n->n_in] : n->op->inputs[at < n->op->n_in ? at : n->op->n_in - 1];
-    char text[128];
+    char name[80], text[128];
     chx_scope_fail(s, CHX_EARG,
-                   "backward of %s: its %s '%s' %s was overwritten after it was saved (version %u, saved %u), want a "
+                   "backward of %s: its %s %s was overwritten after it was saved (version %u, saved %u), want a "
                    "copy before the in-place form",
-                   n->op->name, input ? "operand" : "result", name, chxi_shape_text(text, v->t.ndim, v->shape),
+                   n->op->name, saved_name(name, n, at), chxi_shape_text(text, v->t.ndim, v->shape),
                    atomic_load(&v->buf->version), n->saved[at].version);
     return false;
   }
-  if (!w->record) return *out = v, true;
+  if (!w->record && !n->user) return *out = v, true;
   chx_array *a = chxi_array_view(s, v, v->dtype, v->t.ndim, v->shape, v->strides, 0);
   if (!a) return false;
-  if (maker.node) {
+  if (w->record && maker.node) {
     a->node = maker.node;
     a->node_out = (int32_t)maker.out;
     a->mask = atomic_load(&maker.node->mask) & atomic_load(&n->mask);
@@ -262,7 +277,7 @@ static bool gradients(walk *w, pending *p)
                "backward of %s: its saved values were freed by an earlier backward, want CHX_RETAIN_GRAPH there",
                n->op->name),
            false;
-  chx_array *values[CHX_MAX_OPERANDS + CHXI_MAX_OUT], *gx[CHX_MAX_OPERANDS];
+  chx_array *values[2 * CHX_MAX_OPERANDS], *gx[CHX_MAX_OPERANDS];
   bool need[CHX_MAX_OPERANDS], any = false;
   for (int i = 0; i < n_in; i++) {
     gx[i] = NULL;
@@ -308,7 +323,7 @@ static bool step(walk *w)
   if (fine && w->xs) deliver_inputs(w, p);
   if (fine && chxi_is_leaf(n, w->id)) {
     if (!w->xs && (n->leaf >> w->id & 1 || !n->n_in)) /* a leaf; not a node that unchain cut off */
-      for (int o = 0; o < CHXI_MAX_OUT && fine; o++)
+      for (int o = 0; o < n_gradients(n) && fine; o++)
         if (p->g[o]) fine = chxi_leaf_add(s, n, w->id, p->g[o], !w->record);
   } else if (fine)
     fine = gradients(w, p);

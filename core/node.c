@@ -89,15 +89,36 @@ static void drop_saved(chxi_node *n)
     }
 }
 
-void chxi_node_unref(chxi_node *n)
+/* While what a node held is freed by a user's function: where nodes go that are released by that, for depth costs no stack. */
+static _Thread_local chxi_node **late;
+
+/* todo, and before it the nodes that free(ctx) has released. */
+static chxi_node *free_context(void (*free_fn)(void *), void *ctx, chxi_node *todo)
 {
-  if (!last_ref(n)) return;
-  chxi_node *todo = n;
-  n->link = NULL;
+  chxi_node **before = late;
+  late = &todo;
+  free_fn(ctx);
+  late = before;
+  return todo;
+}
+
+static chxi_node *free_function(chxi_node *n, chxi_node *todo)
+{
+  chxi_function *f = (chxi_function *)n->op;
+  n->op = NULL;
+  n->user = false;
+  if (f->f.free) todo = free_context(f->f.free, f->f.ctx, todo);
+  chxi_free(f, f->bytes);
+  return todo;
+}
+
+static void release(chxi_node *todo)
+{
   while (todo) {
-    n = todo;
+    chxi_node *n = todo;
     todo = n->link;
     drop_saved(n);
+    if (chxi_unlikely(n->user)) todo = free_function(n, todo);
     for (int i = 0; i < n->n_in; i++) {
       chxi_node *p = n->in[i].node;
       if (p && last_ref(p)) {
@@ -108,7 +129,7 @@ void chxi_node_unref(chxi_node *n)
     while (n->hooks) {
       chxi_hook *h = n->hooks;
       n->hooks = h->next;
-      if (h->ctx_free) h->ctx_free(h->ctx);
+      if (h->ctx_free) todo = free_context(h->ctx_free, h->ctx, todo);
       chxi_free(h, sizeof *h);
     }
     while (n->grads) {
@@ -133,6 +154,18 @@ void chxi_node_unref(chxi_node *n)
   }
 }
 
+void chxi_node_unref(chxi_node *n)
+{
+  if (!last_ref(n)) return;
+  n->link = NULL;
+  if (chxi_likely(!late)) {
+    release(n);
+    return;
+  }
+  n->link = *late;
+  *late = n;
+}
+
 void chxi_node_spend(chxi_node *n, uint64_t mask)
 {
   uint64_t spent = atomic_fetch_or(&n->spent, mask) | mask;
@@ -142,6 +175,7 @@ void chxi_node_spend(chxi_node *n, uint64_t mask)
 static void node_cut(chxi_node *n)
 {
   drop_saved(n);
+  if (n->user) release(free_function(n, NULL));
   n->op = NULL;
   for (int i = 0; i < n->n_in; i++) {
     chxi_node *p = n->in[i].node;
@@ -161,6 +195,7 @@ static chxi_node *node_new(chx_scope *s, size_t bytes, uint64_t mask)
   }
   atomic_init(&n->refs, 1);
   n->lock = (atomic_flag)ATOMIC_FLAG_INIT;
+  n->user = false;
   n->n_in = n->n_out = 0;
   n->bytes = (uint32_t)bytes;
   atomic_init(&n->mask, mask);
@@ -196,32 +231,39 @@ static void save(chxi_node *n, int at, chx_array *v, bool keep)
   chxi_value_ref(v);
 }
 
-bool chxi_record(chxi_call *c, uint64_t mask)
+/* What is recorded, of an operator or of a user's function. */
+typedef struct recorded {
+  const chx_op *op;
+  const chx_array *const *in;
+  chx_array *const *y;
+  int n_in, n_out;
+  chxi_device *dev; /* of the outputs */
+  const void *attr;
+  uint64_t keep_x, keep_y;
+} recorded;
+
+static inline __attribute__((always_inline)) chxi_node *record(chx_scope *s, const recorded r, uint64_t mask)
 {
-  const chx_op *op = c->op;
-  int n_in = c->n_in, n_out = c->n_out, n_dims = 0;
-  for (int i = 0; i < n_in; i++) n_dims += c->in[i] ? c->in[i]->t.ndim : 0;
-  for (int o = 0; o < n_out; o++) n_dims += c->y[o]->t.ndim;
-  size_t both = (size_t)(n_in + n_out);
-  size_t bytes = sizeof(chxi_node) + (size_t)n_in * sizeof(chxi_edge) +
-                 both * (sizeof(chxi_saved) + sizeof(chxi_meta)) + (size_t)n_dims * sizeof(int64_t) + op->attr_size;
-  bool any = false;
-  for (int o = 0; o < n_out; o++) any |= chxi_is_float(c->y[o]->dtype);
-  if (!any) return true;
-  chxi_node *n = node_new(c->s, bytes, mask);
-  if (!n) return false;
+  int n_dims = 0;
+  for (int i = 0; i < r.n_in; i++) n_dims += r.in[i] ? r.in[i]->t.ndim : 0;
+  for (int o = 0; o < r.n_out; o++) n_dims += r.y[o]->t.ndim;
+  size_t both = (size_t)(r.n_in + r.n_out);
+  size_t bytes = sizeof(chxi_node) + (size_t)r.n_in * sizeof(chxi_edge) +
+                 both * (sizeof(chxi_saved) + sizeof(chxi_meta)) + (size_t)n_dims * sizeof(int64_t) + r.op->attr_size;
+  chxi_node *n = node_new(s, bytes, mask);
+  if (!n) return NULL;
   char *at = (char *)(n + 1);
-  n->op = op;
-  n->n_in = (uint16_t)n_in;
-  n->n_out = (uint16_t)n_out;
+  n->op = r.op;
+  n->n_in = (uint16_t)r.n_in;
+  n->n_out = (uint16_t)r.n_out;
   n->in = (chxi_edge *)(void *)at;
-  at += (size_t)n_in * sizeof(chxi_edge);
+  at += (size_t)r.n_in * sizeof(chxi_edge);
   n->saved = (chxi_saved *)(void *)at;
   at += both * sizeof(chxi_saved);
   n->meta = (chxi_meta *)(void *)at;
   int64_t *dims = (int64_t *)(void *)(at + both * sizeof(chxi_meta));
-  for (int i = 0; i < n_in; i++) {
-    chx_array *a = (chx_array *)c->in[i];
+  for (int i = 0; i < r.n_in; i++) {
+    chx_array *a = (chx_array *)r.in[i];
     n->in[i].node = NULL;
     if (chxi_unlikely(!a)) {
       n->saved[i].v = NULL;
@@ -234,25 +276,43 @@ bool chxi_record(chxi_call *c, uint64_t mask)
       chxi_node_ref(a->node);
       if (a->node->rank >= n->rank) n->rank = a->node->rank + 1;
     }
-    save(n, i, a, op->keep_x >> (i < 31 ? i : 31) & 1);
+    save(n, i, a, r.keep_x >> i & 1);
     dims = put_meta(&n->meta[i], a, a->buf ? a->buf->dev : NULL, dims);
   }
-  for (int o = 0; o < n_out; o++) {
-    chx_array *y = c->y[o];
-    save(n, n_in + o, y, op->keep_y >> o & 1);
-    dims = put_meta(&n->meta[n_in + o], y, c->dev, dims);
+  for (int o = 0; o < r.n_out; o++) {
+    chx_array *y = r.y[o];
+    save(n, r.n_in + o, y, r.keep_y >> o & 1);
+    dims = put_meta(&n->meta[r.n_in + o], y, r.dev ? r.dev : y->buf->dev, dims);
     if (!chxi_is_float(y->dtype)) continue;
     y->node = n;
     y->mask = mask;
     y->node_out = o;
     chxi_node_ref(n);
   }
-  if (op->attr_size) {
+  if (r.attr && r.op->attr_size) {
     n->attr = dims;
-    memcpy(n->attr, c->attr, op->attr_size);
+    memcpy(n->attr, r.attr, r.op->attr_size);
   }
   atomic_fetch_sub_explicit(&n->refs, 1, memory_order_relaxed); /* the maker's own; an output holds it */
-  return true;
+  return n;
+}
+
+bool chxi_record(chxi_call *c, uint64_t mask)
+{
+  bool any = false;
+  for (int o = 0; o < c->n_out; o++) any |= chxi_is_float(c->y[o]->dtype);
+  if (!any) return true;
+  return record(c->s, (recorded){c->op, c->in, c->y, c->n_in, c->n_out, c->dev, c->attr,
+                                 (uint64_t)(int64_t)(int32_t)c->op->keep_x /* bit 31 stands for all further inputs */, c->op->keep_y},
+                mask) != NULL;
+}
+
+bool chxi_record_function(chx_scope *s, chxi_function *f, const chx_array *const *in, int n_in, chx_array *const *y,
+                          int n_out, uint64_t mask)
+{
+  chxi_node *n = record(s, (recorded){&f->op, in, y, n_in, n_out, NULL, NULL, f->f.keep_x, f->f.keep_y}, mask);
+  if (n) n->user = true;
+  return n != NULL;
 }
 
 /* ---- leaves ---------------------------------------------------------------------------------------------------------------- */

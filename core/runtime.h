@@ -247,6 +247,7 @@ typedef struct chxi_leaf_grad { struct chxi_leaf_grad *next; int id; chx_array *
 struct chxi_node {
   atomic_int refs;
   atomic_flag lock;
+  bool user;               /* op is that of a chxi_function, which the node owns */
   uint16_t n_in, n_out;
   uint32_t bytes;          /* of this object */
   _Atomic uint64_t mask;   /* graphs it is part of */
@@ -264,6 +265,17 @@ struct chxi_node {
 };
 
 bool chxi_record(chxi_call *c, uint64_t mask);  /* makes the node of c and hangs c->y on it */
+
+/* A user's function (function.c); `op` serves as its entry for backward and messages. */
+typedef struct chxi_function {
+  chx_op op;
+  chx_function f;
+  size_t bytes; /* of this object, the name's copy behind it included */
+  char name[];
+} chxi_function;
+/* The node of f, which it takes over unless it fails, with y hung on it. */
+bool chxi_record_function(chx_scope *s, chxi_function *f, const chx_array *const *in, int n_in, chx_array *const *y,
+                          int n_out, uint64_t mask);
 void chxi_node_unref(chxi_node *n);
 void chxi_node_spend(chxi_node *n, uint64_t mask); /* drops its saved values once no graph needs them */
 static inline bool chxi_is_leaf(const chxi_node *n, int id) { return !n->op || n->leaf >> id & 1; }

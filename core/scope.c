@@ -130,6 +130,37 @@ chx_array *chx_scope_rewind(chx_scope *s, size_t mark, chx_array *keep)
   return keep;
 }
 
+unsigned chx_scope_enter(chx_scope *s)
+{
+  if (!s || s->magic != CHXI_SCOPE_LIVE || s == &broken) return 0;
+  const unsigned before = (unsigned)s->depth << 1 | (s->flags & CHX_SCOPE_OWNED ? 1 : 0);
+  s->depth = 0;
+  s->flags |= CHX_SCOPE_OWNED;
+  return before;
+}
+
+void chx_scope_leave(chx_scope *s, unsigned before)
+{
+  if (!s || s->magic != CHXI_SCOPE_LIVE || s == &broken) return;
+  s->depth = (int)(before >> 1);
+  if (!(before & 1)) s->flags &= ~(unsigned)CHX_SCOPE_OWNED;
+}
+
+chx_array *chx_scope_give(chx_scope *s, chx_array *a)
+{
+  if (s && s->magic == CHXI_SCOPE_LIVE && s != &broken) return chxi_push(s, a);
+  chx_release(a);
+  return NULL;
+}
+
+uint64_t chx_scope_set_graphs(chx_scope *s, uint64_t graphs)
+{
+  if (!s) return 0;
+  const uint64_t before = s->active;
+  s->active = graphs;
+  return before;
+}
+
 const char *chx_scope_device(const chx_scope *s) { return s && s->dev ? s->dev->spec : ""; }
 
 chx_status chx_scope_set_device(chx_scope *s, const char *device)

@@ -91,6 +91,14 @@ size_t chx_scope_mark(const chx_scope *s);
 chx_array *chx_scope_rewind(chx_scope *s, size_t mark, chx_array *keep);
 void chx_scope_rewind_all(chx_scope *s, size_t mark, chx_array *const *keep, int n_keep);
 
+/* For language bindings. In what the library calls back (a hook, a function's backward, one that is checked) results belong to
+ * the scope that it was given, in an owning scope too. Between enter and leave, which takes what enter returned, each result
+ * is the caller's alone, as in an owning scope. chx_scope_give gives such a result, or another reference that the caller
+ * has, to the scope, which then has it as it has its own results; returns a, NULL on error (the reference is taken over anyway). */
+unsigned chx_scope_enter(chx_scope *s);
+void chx_scope_leave(chx_scope *s, unsigned before);
+chx_array *chx_scope_give(chx_scope *s, chx_array *a);
+
 const char *chx_scope_device(const chx_scope *s);                 /* "native:0" */
 chx_status chx_scope_set_device(chx_scope *s, const char *device);
 
@@ -380,6 +388,9 @@ chx_backprop_id chx_backprop_begin(chx_scope *s, const char *name); /* a further
 void chx_backprop_end(chx_scope *s, chx_backprop_id id);            /* forgets it */
 chx_status chx_no_backprop(chx_scope *s, chx_backprop_id id);       /* stop recording in that graph, in this scope */
 chx_status chx_force_backprop(chx_scope *s, chx_backprop_id id);    /* record in it again */
+/* The graphs in which s records where its mode is ON, bit i for id i, ids that do not exist yet included: sets them, and returns
+ * those before. */
+uint64_t chx_scope_set_graphs(chx_scope *s, uint64_t graphs);
 
 chx_status chx_require_grad(chx_scope *s, chx_array *a);            /* a becomes a leaf of graph 0; floating dtypes only */
 chx_status chx_require_grad_in(chx_scope *s, chx_array *a, chx_backprop_id id);
@@ -413,6 +424,52 @@ chx_status chx_unchain_backward(chx_scope *s, const chx_array *a);  /* forgets h
  * scope s, and returns the gradient to go on with, or NULL for the same one. What it makes belongs to s, also in an owning scope. ctx_free (may be NULL) ends ctx. */
 typedef chx_array *(*chx_grad_hook)(void *ctx, chx_scope *s, chx_array *g);
 chx_status chx_add_grad_hook(chx_scope *s, chx_array *a, chx_grad_hook fn, void *ctx, void (*ctx_free)(void *));
+
+/* A function that a program brings into the graph, with a gradient of its own. The program computes ys from xs itself, on any
+ * devices, with recording off (chx_scope_set_grad), and chx_connect says how gradients go back:
+ *
+ *   static void backward(void *ctx, chx_scope *s, const chx_function_call *c, chx_array **gx)
+ *   {
+ *     gx[0] = chx_mul(s, c->gy[0], chx_real(s, *(double *)ctx));
+ *   }
+ *   chx_connect(s, &(chx_function){sizeof(chx_function), "scale", ctx, backward, free}, &x, 1, &computed, 1, &y);
+ */
+typedef struct chx_function_call {  /* what backward is given, borrowed for the call */
+  int n_x, n_y;
+  const chx_array *const *x, *const *y; /* by index: the values asked for by keep_x and keep_y, else NULL. With CHX_CREATE_GRAPH they
+                                    * take part in the graph as what they were, so that backward is differentiated with them */
+  const chx_array *const *gy;      /* the outputs' gradients; NULL: none came, which stands for zeros */
+  const unsigned char *need;       /* by input: 1 if its gradient is wanted */
+} chx_function_call;
+typedef struct chx_function {
+  uint32_t size;        /* sizeof(chx_function) */
+  const char *name;     /* in messages; copied */
+  void *ctx;
+  /* Sets gx[i], NULL before, to the gradient of input i: sum over outputs of gy times d y / d x, with the input's dtype, shape and
+   * device. NULL: none; backward goes no further there. It runs in the scope and on the thread that goes backward, with recording
+   * as that wants it: made of operators, it can be differentiated again. An error that it leaves in s is backward's. */
+  void (*backward)(void *ctx, chx_scope *s, const chx_function_call *c, chx_array **gx);
+  void (*free)(void *ctx);   /* may be NULL; on any thread */
+  uint64_t keep_x, keep_y;   /* bit sets: the inputs and outputs whose values backward reads. They are freed by a backward that does not
+                              * retain the graph, and overwriting one before is an error of it, as with operators */
+} chx_function;
+
+/* chx_connect: out[k] is ys[k] as a result of f: a view that takes part in the graphs, active in s, that an input takes part in.
+ *
+ *   xs      n_x inputs, 0 to 64, of any dtypes and devices; an entry may be NULL. A further value that backward reads is an input
+ *           that takes part in no graph
+ *   ys      n_y outputs, 1 to 64, arrays on devices; how they were made is of no account. Those of other than a floating
+ *           dtype take part in no graph
+ *   f       copied; f->ctx is taken over: f->free(ctx) is called once when the last graph that holds it is gone, on failure, or
+ *           at once where nothing is recorded. ctx may hold arrays, also of the same graph, but not of out: that is a circle
+ *   out     n_y places, NULL on error
+ * Errors    CHX_EARG an output is NULL or a scalar of no device, backward or the name is NULL, counts; CHX_ENOMEM
+ *           and, of backward: CHX_ESHAPE, CHX_EDTYPE, CHX_EDEVICE its gradient is not as its input is */
+chx_status chx_connect(chx_scope *s, const chx_function *f, const chx_array *const *xs, int n_x, const chx_array *const *ys,
+                       int n_y, chx_array **out);
+/* For collectors of garbage that can see circles through ctx: 1 if the function that made ys is held by these n arrays, each of
+ * which is held by one reference, and by nothing else: with them it would go. */
+int chx_function_is_held_by(const chx_array *const *ys, int n);
 
 /* Gradient checkers. f computes n_y outputs from n_x inputs, in scope s. chx_check_grad compares backward with central
  * differences, weighted by random output gradients; chx_check_grad_twice does so for the gradient's own gradient.
