@@ -118,6 +118,16 @@ chx_array *chxi_push(chx_scope *s, chx_array *a)
   return a;
 }
 
+chx_array *chx_scope_give(chx_scope *s, chx_array *a)
+{
+  if (chx_scope_error(s)) {
+    chx_release(a);
+    return NULL;
+  }
+  if (!a) chx_scope_fail(s, CHX_EARG, "scope_give: the array is NULL");
+  return s->flags & CHX_SCOPE_OWNED ? a : chxi_push(s, a);
+}
+
 chx_array *chxi_array_new(chx_scope *s, chxi_device *dev, int dtype, int ndim, const int64_t *shape)
 {
   chx_array *a = header(s);

@@ -40,6 +40,23 @@ static chx_array *f(void)
   return l;
 }
 
+/* A reference that is given to an ordinary scope goes with its results; in an owning one it stays the caller's. */
+static void given(void)
+{
+  chx_scope *o = chx_scope_begin(NULL);
+  chx_array *a = chx_zeros(s, CHX_F32, 1, (int64_t[]){3});
+  size_t mark = chx_scope_mark(o);
+  ok(chx_scope_give(o, chx_keep(a)) == a && chx_scope_mark(o) == mark + 1, "scope_give makes an array a result of the scope");
+  chx_release(a);
+  is_int(chx_size(a), 3, "which keeps it");
+  chx_scope_rewind(o, mark, NULL);
+  a = chx_zeros(s, CHX_F32, 1, (int64_t[]){3});
+  ok(chx_scope_give(s, a) == a && chx_scope_mark(s) == 0, "in an owning scope it stays the caller's");
+  ok(!chx_scope_give(o, NULL) && chx_scope_error(o) == CHX_EARG, "NULL is an error: %s", chx_scope_message(o));
+  ok(!chx_scope_give(o, a), "in a scope in error the reference is dropped");
+  chx_scope_end(o);
+}
+
 int main(void)
 {
   s = chx_scope_begin_with("native", CHX_SCOPE_OWNED);
@@ -110,6 +127,7 @@ int main(void)
   chx_release(i);
   chx_release(leaf);
   chx_release(x);
+  given();
   is_int(live, 0, "nothing is left");
   chx_set_memory_hook(NULL, NULL);
   chx_scope_end(s);

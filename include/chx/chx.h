@@ -90,6 +90,10 @@ chx_status chx_scope_fail(chx_scope *s, chx_status code, const char *format, ...
 size_t chx_scope_mark(const chx_scope *s);
 chx_array *chx_scope_rewind(chx_scope *s, size_t mark, chx_array *keep);
 void chx_scope_rewind_all(chx_scope *s, size_t mark, chx_array *const *keep, int n_keep);
+/* chx_scope_give: the reverse of chx_keep: the caller's reference to a, of whatever scope, becomes a result of s, and goes with
+ * it. For callbacks whose arrays come from elsewhere. Returns a; NULL on error, and the reference is dropped. In an owning scope
+ * it stays the caller's. */
+chx_array *chx_scope_give(chx_scope *s, chx_array *a);
 
 /* For language bindings. In what the library calls back (a hook, a function's backward, one that is checked) results belong to
  * the scope that it was given, in an owning scope too. Between enter and leave, which takes what enter returned, each result
