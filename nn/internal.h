@@ -17,6 +17,7 @@ struct chx_param {
   chx_link *link;
   chx_array *a;          /* NULL: no shape yet; else one reference */
   int index, dtype;      /* index: in link->params */
+  uint64_t id;           /* its own in the process; memory may come again, an id does not */
   int ndim;
   int64_t shape[CHX_MAX_RANK]; /* as declared: -1 where unknown */
   chx_nn_init init;
@@ -74,7 +75,8 @@ chx_link_options chxi_nn_options(const chx_link_options *o); /* with the default
 /* ---- optimizer (optimizer.c), for archives --------------------------------------------------------------------------- */
 
 typedef struct chxi_nn_slot { /* one parameter of the target */
-  chx_param *p;
+  chx_param *p;               /* may be gone if its link was taken out of the tree: is_in_sync */
+  uint64_t id;                /* p's */
   chx_array *state[4];        /* one reference each, or all NULL */
   chx_array *g, *x, *next[4]; /* of the update under way, in its scope */
 } chxi_nn_slot;

@@ -44,9 +44,9 @@ chx_link *chx_link_new(chx_scope *s, const chx_link_class *cls)
   return l;
 }
 
-static void detach_from_parent(chx_link *l)
+void chx_link_take_out(chx_link *l)
 {
-  chx_link *p = l->parent;
+  chx_link *p = l ? l->parent : NULL;
 
   if (!p) return;
   for (int i = l->index; i + 1 < p->n_children; i++) {
@@ -63,7 +63,7 @@ void chx_link_free(chx_link *root)
   chx_link *l = root, *up;
 
   if (!l) return;
-  detach_from_parent(l);
+  chx_link_take_out(l);
   do {
     while (l->n_children) l = l->children[l->n_children - 1];
     up = l == root ? NULL : l->parent;

@@ -54,7 +54,7 @@ static int is_in_sync(const chx_optimizer *o)
   int i = 0;
 
   for (chx_param *p = NULL; (p = chx_link_next_param(o->target, p)); i++)
-    if (i >= o->n || o->slot[i].p != p) return 0;
+    if (i >= o->n || o->slot[i].id != p->id) return 0;
   return i == o->n;
 }
 
@@ -78,8 +78,9 @@ chx_status chxi_nn_optimizer_sync(chx_scope *s, chx_optimizer *o)
   n = 0;
   for (chx_param *p = NULL; (p = chx_link_next_param(o->target, p)); n++) {
     slot[n].p = p;
+    slot[n].id = p->id;
     for (int i = 0; i < o->n; i++)
-      if (o->slot[i].p == p) {
+      if (o->slot[i].id == p->id) {
         memcpy(slot[n].state, o->slot[i].state, sizeof slot[n].state);
         memset(o->slot[i].state, 0, sizeof o->slot[i].state);
       }
@@ -239,6 +240,7 @@ chx_status chx_optimizer_update_with(chx_scope *s, chx_optimizer *o, chx_loss_fn
 
 chx_link *chx_optimizer_target(const chx_optimizer *o) { return o ? o->target : NULL; }
 const char *chx_optimizer_name(const chx_optimizer *o) { return o ? o->cls->name : ""; }
+const chx_optimizer_class *chx_optimizer_class_of(const chx_optimizer *o) { return o ? o->cls : NULL; }
 int64_t chx_optimizer_t(const chx_optimizer *o) { return o ? o->t : 0; }
 int64_t chx_optimizer_epoch(const chx_optimizer *o) { return o ? o->epoch : 0; }
 void chx_optimizer_new_epoch(chx_optimizer *o)
@@ -281,8 +283,8 @@ chx_status chx_optimizer_set_hyper(chx_scope *s, chx_optimizer *o, const char *n
 
 chx_array *chx_optimizer_state(const chx_optimizer *o, const chx_param *p, const char *name)
 {
-  for (int i = 0; o && name && i < o->n; i++)
-    for (int k = 0; o->slot[i].p == p && k < o->cls->n_states; k++)
+  for (int i = 0; o && p && name && i < o->n; i++)
+    for (int k = 0; o->slot[i].id == p->id && k < o->cls->n_states; k++)
       if (!strcmp(o->cls->state[k], name)) return o->slot[i].state[k];
   return NULL;
 }

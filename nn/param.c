@@ -2,6 +2,9 @@
  * param.c: parameters and persistent values: declaring, first values, gradients, copies, moves.
  */
 #include "internal.h"
+#include <stdatomic.h>
+
+static atomic_uint_fast64_t last_id;
 
 /* ---- declaring -------------------------------------------------------------------------------------------------------- */
 
@@ -36,6 +39,7 @@ static chx_param *declare(chx_scope *s, chx_link *link, const char *name, const 
   memcpy(p->name, name, n);
   p->link = link;
   p->index = link->n_params;
+  p->id = atomic_fetch_add(&last_id, 1) + 1;
   p->update = 1;
   return p;
 }

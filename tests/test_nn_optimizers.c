@@ -151,6 +151,27 @@ static void test_hooks(void)
 
 /* ---- protocol ------------------------------------------------------------------------------------------------------------ */
 
+/* A child is taken out of the target and ends; another, whose memory may well be the same, comes: it has no state. */
+static void take_out(chx_scope *s, chx_link *m, chx_optimizer *o)
+{
+  chx_link *b = chx_link_child(m, 1);
+  char path[16];
+  chx_param *w;
+
+  chx_link_take_out(b);
+  chx_param_path(chx_link_find_param(b, "W"), NULL, path, sizeof path);
+  ok(chx_link_n_children(m) == 1 && !chx_link_parent(b) && !strcmp(path, "/W"), "a child that was taken out is a root");
+  chx_link_free(b);
+  chx_link_add(s, m, "b", chx_link_linear(s, 2, 1, NULL));
+  w = chx_link_find_param(m, "b/W");
+  ok(!chx_optimizer_state(o, w, "v"), "a new child's parameter has no state of the old one's");
+  chx_link_clear_grads(s, m);
+  chx_backward(s, chx_sum(s, chx_link_call(s, m, chx_ones(s, CHX_F32, 2, (int64_t[]){1, 2})), 0, NULL, 0));
+  is_int(chx_optimizer_update(s, o), CHX_OK, "the optimizer goes on with the tree as it is: %s", chx_scope_message(s));
+  ok(chx_optimizer_state(o, w, "v") != NULL, "and the new parameter has a state then");
+  ok(!strcmp(chx_optimizer_class_of(o)->state[0], "v") && !chx_optimizer_class_of(NULL), "the class names its states");
+}
+
 static void test_protocol(void)
 {
   chx_scope *s = chx_scope_begin(NULL);
@@ -197,6 +218,7 @@ static void test_protocol(void)
     chx_optimizer_update(s, p);
     if (!i) chx_link_add(s, m, "b", chx_link_linear(s, 2, 1, NULL));
   }
+  take_out(s, m, p);
   ok(chx_optimizer_state(p, chx_link_find_param(m, "b/W"), "v") && chx_optimizer_state(p, chx_link_find_param(m, "a/W"), "v"),
      "links added after setup are updated, states of the others stay");
   is_int(chx_scope_error(s), CHX_OK, "no error: %s", chx_scope_message(s));

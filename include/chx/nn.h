@@ -114,6 +114,9 @@ chx_array *chx_link_call(chx_scope *s, chx_link *link, const chx_array *x);
 /* chx_link_add: child becomes link's child of that name (not empty, no '/'; NULL: its number, "0", "1", ...). link takes
  * ownership of child, also on error, so that constructors nest. Errors: CHX_EARG the name is taken, child has a parent. */
 chx_status chx_link_add(chx_scope *s, chx_link *link, const char *name, chx_link *child);
+/* chx_link_take_out: link and what is below it become a tree of its own, the caller's; its path begins anew. Optimizers of the
+ * former tree leave its parameters alone from then on. Nothing happens to a root. */
+void chx_link_take_out(chx_link *link);
 const char *chx_link_name(const chx_link *link);         /* in its parent; "" for a root */
 chx_link *chx_link_parent(const chx_link *link);
 int chx_link_n_children(const chx_link *link);
@@ -267,6 +270,7 @@ chx_optimizer *chx_optimizer_by_name(chx_scope *s, const char *name, double lr);
 chx_status chx_optimizer_setup(chx_scope *s, chx_optimizer *o, chx_link *link); /* the target; drops states; t = epoch = 0; link must stay */
 chx_link *chx_optimizer_target(const chx_optimizer *o);
 const char *chx_optimizer_name(const chx_optimizer *o);
+const chx_optimizer_class *chx_optimizer_class_of(const chx_optimizer *o);
 /* With the gradients that are there. CHX_EARG if no parameter has one. Inside a capture (chx_capture_begin) the hyperparameters of now
  * serve all launches, and t counts none of them; a rule with states wants one update before (CHX_EARG), one whose numbers change
  * at each step, such as Adam, is refused (CHX_EUNSUPPORTED). */
