@@ -412,6 +412,18 @@ chx_status chx_read(chx_scope *s, const chx_array *a, void *dst, size_t dst_byte
   return s->error;
 }
 
+void *chx_host_address(chx_scope *s, const chx_array *a)
+{
+  if (!start(s, "host_address", a)) return NULL;
+  if (!a->buf || !a->buf->dev->host) {
+    chx_scope_fail(s, a->buf ? CHX_EUNSUPPORTED : CHX_EARG, "host_address: the array is %s%s, want one in the host's memory",
+                   a->buf ? "on " : "a scalar", a->buf ? a->buf->dev->spec : "");
+    return NULL;
+  }
+  if (!chxi_buffer_settled(s, a->buf) || !a->buf->host) return NULL;
+  return a->buf->host + (a->t.byte_offset - a->buf->offset);
+}
+
 chx_status chx_write(chx_scope *s, chx_array *a, const void *src, size_t src_bytes)
 {
   if (!start(s, "write", a)) return s ? chx_scope_error(s) : CHX_EARG;

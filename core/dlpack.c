@@ -26,28 +26,43 @@ static void release_exported(chxi_dl_managed *m)
   chxi_free(e, sizeof *e);
 }
 
-void *chx_to_dlpack(chx_scope *s, const chx_array *a) { return chx_to_dlpack_on(s, a, NULL); }
-
-void *chx_to_dlpack_on(chx_scope *s, const chx_array *a, void *queue)
+/* What DLPack has to say of a's device, NULL with the error in s. */
+static const chx_device_info *device_of(chx_scope *s, const chx_array *a)
 {
   if (!chxi_ok(s)) return NULL;
   if (!a || !a->buf) {
     chx_scope_fail(s, CHX_EARG, "to_dlpack: the array is %s, want one with memory", a ? "a scalar" : "NULL");
     return NULL;
   }
-  chxi_buffer *b = a->buf;
-  const chx_device_info *info = &b->dev->info;
+  const chxi_device *dev = a->buf->dev;
   /* Who has no number of its own can be understood by itself alone. */
-  const bool imports = CHX_HAS(b->dev->ops, chx_device_ops, import_native);
-  if (info->dl_type <= 0 || (info->dl_type == CHXI_DL_EXT_DEV && !imports)) {
-    chx_scope_fail(
-        s, CHX_EUNSUPPORTED,
-        "to_dlpack: device %s has no device type in DLPack, want an array moved to another, such as native:0",
-        b->dev->spec);
-    return NULL;
-  }
+  const bool imports = CHX_HAS(dev->ops, chx_device_ops, import_native);
+  if (dev->info.dl_type > 0 && (dev->info.dl_type != CHXI_DL_EXT_DEV || imports)) return &dev->info;
+  chx_scope_fail(s, CHX_EUNSUPPORTED,
+                 "to_dlpack: device %s has no device type in DLPack, want an array moved to another, such as native:0",
+                 dev->spec);
+  return NULL;
+}
+
+chx_status chx_dlpack_type(chx_scope *s, const chx_array *a, int *type, int *id)
+{
+  const chx_device_info *info = device_of(s, a);
+  if (!info) return chx_scope_error(s);
+  *type = info->dl_type;
+  *id = info->dl_id;
+  return CHX_OK;
+}
+
+void *chx_to_dlpack(chx_scope *s, const chx_array *a) { return chx_to_dlpack_on(s, a, NULL); }
+
+void *chx_to_dlpack_on(chx_scope *s, const chx_array *a, void *queue)
+{
+  const chx_device_info *info = device_of(s, a);
+  if (!info) return NULL;
+  chxi_buffer *b = a->buf;
   if (!chxi_share(s, b)) return NULL;
-  if (!chxi_buffer_followed(s, b, queue)) return chxi_unshare(b), NULL; /* who takes it knows nothing of our queues */
+  /* Who takes it knows nothing of our queues. */
+  if (queue != CHX_DLPACK_NO_WAIT && !chxi_buffer_followed(s, b, queue)) return chxi_unshare(b), NULL;
   exported *e = chxi_alloc(sizeof *e);
   if (!e) {
     chxi_unshare(b);
@@ -119,11 +134,6 @@ static bool reach_of(const chxi_dl_tensor *t, int64_t count, int size, int64_t *
   return *low > INT64_MIN / 64 / size && *high < INT64_MAX / 64 / size;
 }
 
-static bool is_of_host(int32_t type)
-{
-  return type == CHXI_DL_CPU || type == CHXI_DL_CUDA_HOST || type == CHXI_DL_ROCM_HOST;
-}
-
 /* The dtype of a tensor that can be taken, else CHX_DTYPE_NONE with the error in s. */
 static int check_import(chx_scope *s, const chxi_dl_managed *m, int64_t *low, int64_t *high)
 {
@@ -161,7 +171,7 @@ static void release_imported(void *ctx)
 static chx_array *wrap(chx_scope *s, const chxi_dl_managed *m, int dtype, int64_t low, int64_t high)
 {
   const chxi_dl_tensor *t = &m->tensor;
-  if (!is_of_host(t->device.type)) return chxi_dl_import(s, t, dtype, low, high);
+  if (!chxi_dl_is_host(t->device.type)) return chxi_dl_import(s, t, dtype, low, high);
   char *data = t->data ? (char *)t->data + t->byte_offset : NULL;
   return chx_wrap(s, dtype, t->ndim, t->shape, t->strides, data, NULL, NULL);
 }

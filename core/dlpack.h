@@ -32,6 +32,11 @@ typedef struct chxi_dl_managed { /* DLManagedTensorVersioned */
   chxi_dl_tensor tensor;
 } chxi_dl_managed;
 
+static inline bool chxi_dl_is_host(int32_t type)
+{
+  return type == CHXI_DL_CPU || type == CHXI_DL_CUDA_HOST || type == CHXI_DL_ROCM_HOST;
+}
+
 const char *chxi_dl_device_name(int32_t type); /* "CUDA" */
 /* t, of a device's memory and with a shape that was checked, as an array that ends no tensor yet. Its elements lie from
  * data + low to data + high. NULL with the error in s: there is no such device, or it refuses. */

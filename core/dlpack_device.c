@@ -58,6 +58,29 @@ static int32_t opened(chxi_dl_device d, const char **why)
   return type;
 }
 
+/* The error that no device is called so. */
+static void unknown(chx_scope *s, const char *function, chxi_dl_device d, const char *why)
+{
+  chx_scope_fail(s, CHX_EDEVICE,
+                 "%s: device type is %d (%s), id %d, which no device here is%s%s%s, want memory of the host or of "
+                 "a device that is here",
+                 function, d.type, chxi_dl_device_name(d.type), d.id, why ? " (" : "", why ? why : "", why ? ")" : "");
+}
+
+const char *chx_dlpack_device(chx_scope *s, int type, int id)
+{
+  const chxi_dl_device d = {type, id};
+  const char *why = NULL;
+  if (!chxi_ok(s)) return NULL;
+  if (chxi_dl_is_host(type)) return "native:0";
+  const int32_t as = opened(d, &why);
+  const int n = atomic_load(&chxi_n_devices);
+  for (int i = 0; i < n; i++)
+    if (is_called(chxi_devices[i], as, id)) return chxi_devices[i]->spec;
+  unknown(s, "dlpack_device", d, why);
+  return NULL;
+}
+
 /* ---- the memory ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct span { /* bytes from what t->data names, to be imported: of an address from the first that is reached */
@@ -139,12 +162,7 @@ chx_array *chxi_dl_import(chx_scope *s, const chxi_dl_tensor *t, int dtype, int6
     return chxi_array_on(s, b, dtype, t->ndim, t->shape, t->strides ? t->strides : dense,
                          w.first + (uint64_t)(-low * size));
   }
-  if (!spec)
-    chx_scope_fail(s, CHX_EDEVICE,
-                   "from_dlpack: device type is %d (%s), id %d, which no device here is%s%s%s, want memory of the host or of "
-                   "a device that is here",
-                   t->device.type, chxi_dl_device_name(t->device.type), t->device.id, why ? " (" : "", why ? why : "",
-                   why ? ")" : "");
+  if (!spec) unknown(s, "from_dlpack", t->device, why);
   else if (st == CHX_EUNSUPPORTED)
     chx_scope_fail(s, st, "from_dlpack: %s takes no memory of others, want an array that is copied there", spec);
   else

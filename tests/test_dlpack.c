@@ -268,11 +268,52 @@ static void test_export(void)
   }
 }
 
+/* ---- devices and addresses --------------------------------------------------------------------------------------------- */
+
+static void test_devices(void)
+{
+  static const int64_t shape[] = {2, 3};
+  static const double v[] = {1, 2, 3, 4, 5, 6};
+  int number = 0, id = -1;
+  chx_scope *s = chx_scope_begin(NULL);
+  chx_array *a = chx_from_shape(s, CHX_F64, 2, shape, v);
+  ok(!chx_dlpack_type(s, a, &number, &id) && number == 1 && id == 0, "native:0 is the CPU of DLPack");
+  static const int host[] = {1, 3, 11};
+  for (size_t i = 0; i < LENGTH(host); i++)
+    is_str(chx_dlpack_device(s, host[i], 0), "native:0", "memory of the host's kinds is native's");
+  ok(!chx_dlpack_device(s, 8, 0) && chx_scope_error(s) == CHX_EDEVICE && strstr(chx_scope_message(s), "Metal"), "%s",
+     chx_scope_message(s));
+  chx_scope_clear(s);
+  const chx_array *const none[] = {NULL, chx_real(s, 1)};
+  for (size_t i = 0; i < LENGTH(none); i++) {
+    ok(chx_dlpack_type(s, none[i], &number, &id) == CHX_EARG, "no type: %s", chx_scope_message(s));
+    chx_scope_clear(s);
+    ok(!chx_host_address(s, none[i]) && chx_scope_error(s) == CHX_EARG, "no address: %s", chx_scope_message(s));
+    chx_scope_clear(s);
+  }
+  double *p = chx_host_address(s, chx_at(s, a, 1, 1));
+  ok(p && p[0] == 2 && p[3] == 5, "the address of a view's first element");
+  p[3] = 9;
+  ok(holds(a, 6, (const double[]){1, 2, 3, 4, 9, 6}), "what is written there is in the array");
+  (void)chx_host_address(s, chx_empty(s, CHX_F64, 1, (int64_t[]){0}));
+  ok(!chx_scope_error(s), "an array without elements is no error");
+  chx_scope_end(s);
+  s = chx_scope_begin("sim:0");
+  if (chx_scope_error(s)) skip(1, "sim:0");
+  else {
+    a = chx_from_shape(s, CHX_F64, 2, shape, v);
+    ok(!chx_host_address(s, a) && chx_scope_error(s) == CHX_EUNSUPPORTED && strstr(chx_scope_message(s), "sim:0"), "%s",
+       chx_scope_message(s));
+  }
+  chx_scope_end(s);
+}
+
 int main(void)
 {
   test_layout();
   test_import();
   test_refused();
   test_export();
+  test_devices();
   return done_testing();
 }

@@ -80,6 +80,17 @@ static void shared(const char *device)
   chx_scope_end(s);
 }
 
+static void numbers(const char *device)
+{
+  int number = 0, id = -1;
+  chx_scope *s = chx_scope_begin(device), *other = chx_scope_begin("native:0");
+  chx_array *a = chx_from_shape(s, CHX_F64, 2, shape, one_to_six);
+  ok(!chx_dlpack_type(s, a, &number, &id) && number > 1, "%s has a number %s", device, chx_scope_message(s));
+  is_str(chx_dlpack_device(other, number, id), device, "by which it is found");
+  chx_scope_end(other);
+  chx_scope_end(s);
+}
+
 static void layouts(const char *device)
 {
   static const int64_t long_shape[] = {24};
@@ -236,6 +247,11 @@ static void behind_a_queue(void)
   chxi_dl_managed *m = chx_to_dlpack(s, a);
   ok(m && now() - t >= kernel_s, "without a queue the host waits");
   m->deleter(m);
+  t = now();
+  a = chx_square(s, a);
+  m = chx_to_dlpack_on(s, a, CHX_DLPACK_NO_WAIT);
+  ok(m && now() - t < kernel_s, "whose consumer orders it himself gets it at once %s", chx_scope_message(s));
+  m->deleter(m);
   sim->pace(0, 0, 0, 0);
   ok(!chx_to_dlpack_on(s, a, &c) && chx_scope_error(s) == CHX_EARG, "what is no queue: %s", chx_scope_message(s));
   chx_scope_end(s);
@@ -293,6 +309,7 @@ static void written_by_the_host(const char *device)
 static void all(const char *device, const char *route)
 {
   shared(device);
+  numbers(device);
   layouts(device);
   beside_the_host(device, route);
   beside_the_host(device, "staged");

@@ -214,6 +214,11 @@ chx_array *chx_int(chx_scope *s, int64_t v);
 chx_array *chx_bool(chx_scope *s, int v);
 
 chx_status chx_read(chx_scope *s, const chx_array *a, void *dst, size_t dst_bytes); /* to host, C order; waits */
+/* Where the first element lies in the host's memory, the others after it by chx_strides; it waits until a is computed. For
+ * reading and writing while a reference to a is held; backward does not see what is written. An array without elements may
+ * have NULL, without an error. NULL with CHX_EUNSUPPORTED: a's memory is not the host's (chx_device_state.is_host), with
+ * CHX_EARG: it is a weak scalar or NULL. */
+void *chx_host_address(chx_scope *s, const chx_array *a);
 double chx_item(chx_scope *s, const chx_array *a);      /* the value of a one-element array; NaN on error; waits */
 int64_t chx_item_int(chx_scope *s, const chx_array *a); /* likewise of an integer or bool one; 0 on error */
 /* Copy from host memory, C order, into an existing array, in place; a must be contiguous. */
@@ -237,14 +242,20 @@ chx_array *chx_arange(chx_scope *s, int dtype, double start, double step, int64_
  * chx_to_dlpack: a capsule content that shares a's memory, to be ended by its own deleter. Arrays on devices without a DLPack
  * type are refused, unless the device imports its own memory (import_native of plugin.h). It waits until a is computed; with
  * chx_to_dlpack_on a queue of the consumer's (cudaStream_t, hipStream_t, cl_command_queue, of a's device) does that instead,
- * and NULL is to wait. Until the deleter is called the device's memory is not opened to the host: operators that it lacks copy.
+ * NULL is to wait, and with CHX_DLPACK_NO_WAIT nobody does: the consumer orders it by means of his own. Until the deleter is called the device's memory is not opened to the host: operators that it lacks copy.
  * chx_from_dlpack keeps `managed` and calls its deleter once the last array is gone and its work done (not on failure). The
  * array is on native:0 for memory of the host, else on the device that DLPack's type and id name, which is opened if need be
  * (CHX_EDEVICE: there is none; CHX_EUNSUPPORTED: it takes no memory of others). The tensor must be ready for the queue of
- * chx_dlpack_queue: that of the calling thread's work on the scope's device, to be given to the producer; NULL: it has none. */
+ * chx_dlpack_queue: that of the calling thread's work on the scope's device, to be given to the producer; NULL: it has none.
+ * chx_dlpack_type: what DLPack calls a's device; CHX_EUNSUPPORTED as chx_to_dlpack, CHX_EARG for a scalar.
+ * chx_dlpack_device: the device that DLPack calls so, opened if need be, native:0 for memory of the host; of several that share
+ * a number (extension devices) the first. A static string; NULL with CHX_EDEVICE: there is none. */
+#define CHX_DLPACK_NO_WAIT ((void *)-1)
 void *chx_to_dlpack(chx_scope *s, const chx_array *a);
 void *chx_to_dlpack_on(chx_scope *s, const chx_array *a, void *queue);
 void *chx_dlpack_queue(chx_scope *s);
+chx_status chx_dlpack_type(chx_scope *s, const chx_array *a, int *type, int *id);
+const char *chx_dlpack_device(chx_scope *s, int type, int id);
 chx_array *chx_from_dlpack(chx_scope *s, void *managed);
 
 /* ---- elementwise: one function per row of elementwise.def, and its in-place form -------------------------------
