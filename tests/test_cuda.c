@@ -7,7 +7,9 @@
 #define COMPILER_OPTION "CHX_NVRTC_LIBRARY"
 #define OPTIONS DRIVER_OPTION, COMPILER_OPTION, "CHX_CUBLAS_LIBRARY", "CHX_CUDNN_LIBRARY", "CHX_CURAND_LIBRARY"
 #define COMPILED "Compile copy --gpu-architecture=sm_90 --std=c++17 -fmad=false"
+#define LANGUAGE "cuda-c"
 #include "cudalike.h"
+#include "cudalike_rtc.h"
 #include "fakerand.h"
 
 #define DEV "cuda:0"
@@ -357,6 +359,7 @@ int main(void)
   in_child(bad_generator, "where cuRAND has no memory that is said");
   in_child(tf32, "CHX_CUDA_TF32=1");
   in_child(reference_mode, "in the reference mode the shared kernels serve");
+  others_kernels();
   by_the_abi();
   chx_scope *s = chx_scope_begin(DEV);
   if (!ok(s && !chx_scope_error(s), "the core finds the device: %s",

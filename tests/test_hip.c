@@ -7,7 +7,9 @@
 #define COMPILER_OPTION "CHX_HIPRTC_LIBRARY"
 #define OPTIONS DRIVER_OPTION, COMPILER_OPTION, "CHX_ROCBLAS_LIBRARY", "CHX_MIOPEN_LIBRARY"
 #define COMPILED "Compile copy --offload-arch=gfx90a:sramecc+:xnack- -std=c++17 -ffp-contract=off"
+#define LANGUAGE "hip-c"
 #include "cudalike.h"
+#include "cudalike_rtc.h"
 
 #define DEV "hip:0"
 #define SHAPE(...) (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]){__VA_ARGS__}
@@ -271,6 +273,7 @@ int main(void)
   in_child(no_database, "and where it cannot look for solutions");
   in_child(reference_mode, "in the reference mode the shared kernels serve");
   in_child(reference_conv, "for convolutions, too");
+  others_kernels();
   by_the_abi();
   chx_scope *s = chx_scope_begin(DEV);
   if (!ok(s && !chx_scope_error(s), "the core finds the device: %s",

@@ -103,6 +103,7 @@ typedef nvrtcProgram rtc_program;
 typedef CUmemoryPool drv_pool;
 
 #define RTC_SUCCESS NVRTC_SUCCESS
+#define RTC_LANGUAGE "cuda-c"
 #define RTC_OPTIONS "--std=c++17", "-fmad=false", "-diag-suppress=177"
 #define RTC_CAN_LIST_ARCHS 1
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * driver.c: programs and launches, for the shared kernels of plugins/gpu.
+ * driver.c: programs and launches, for the shared kernels of plugins/gpu, and programs for rtc.c.
  *
  * A program is compiled for the device's architecture. A device that is newer than the compiler gets the newest form
  * that the compiler has, as text that the driver compiles.
@@ -8,12 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include "drv.h"
-
-struct gpu_module {
-  drv_module module;
-  void *image; /* what was compiled, until it was asked for */
-  size_t bytes;
-};
 
 static struct chx_dev *device_of(gpu_device *g) { return (struct chx_dev *)(void *)g; }
 
@@ -121,38 +115,47 @@ static rtc_result image_size(rtc_program p, const target *t, size_t *n) { return
 static rtc_result image_get(rtc_program p, const target *t, char *to) { return (void)t, rtc.Binary(p, to); }
 #endif
 
-static chx_status compile_failed(struct chx_dev *dev, rtc_program p, rtc_result code, const char *name)
+static chx_status compile_failed(struct chx_dev *dev, rtc_program p, rtc_result code, const drv_source *s)
 {
+  const char *name = s->name;
   size_t n = 0;
   char *log = NULL;
   if (p && !rtc.LogSize(p, &n) && n && (log = calloc(1, n + 1))) rtc.Log(p, log);
+  if (s->diag && log) s->diag(s->diag_ctx, log);
   const chx_status st = gpu_fail(&dev->gpu, CHX_EFAILED, "%s: compiling %s: %s (%d): %.600s", dev->gpu.spec, name,
                                  rtc.ErrorString(code), (int)code, log ? log : "");
   free(log);
   return st;
 }
 
-static chx_status build(gpu_device *g, const char *name, const char *text, gpu_module **out)
+chx_status drv_build(struct chx_dev *dev, const drv_source *s, gpu_module **out)
 {
-  struct chx_dev *dev = device_of(g);
   rtc_program p = NULL;
   target t;
   size_t n = 0;
   char *image = NULL;
+  const char *options[1 + DRV_RTC_OPTIONS] = {t.option};
   chx_status st = rtc_open(dev);
   if (st) return st;
   target_of(dev, &t);
-  const char *options[] = {t.option, RTC_OPTIONS};
-  rtc_result code = rtc.Create(&p, text, name, 0, NULL, NULL);
-  if (!code) code = rtc.Compile(p, (int)(sizeof options / sizeof *options), options);
+  memcpy(options + 1, s->options, s->n_options * sizeof *options);
+  rtc_result code = rtc.Create(&p, s->text, s->name, 0, NULL, NULL);
+  if (!code) code = rtc.Compile(p, (int)(1 + s->n_options), options);
   if (!code) code = image_size(p, &t, &n);
   if (!code && (image = calloc(1, n + 1))) code = image_get(p, &t, image);
-  if (code) st = compile_failed(dev, p, code, name);
-  else if (!image) st = gpu_fail(g, CHX_ENOMEM, "%s: out of memory for a compiled program", g->spec);
+  if (code) st = compile_failed(dev, p, code, s);
+  else if (!image) st = gpu_fail(&dev->gpu, CHX_ENOMEM, "%s: out of memory for a compiled program", dev->gpu.spec);
   if (p) rtc.Destroy(&p);
-  if (!st) return module_of(dev, image, n, name, out);
+  if (!st) return module_of(dev, image, n, s->name, out);
   free(image);
   return st;
+}
+
+static chx_status build(gpu_device *g, const char *name, const char *text, gpu_module **out)
+{
+  static const char *const options[] = {RTC_OPTIONS};
+  const drv_source s = {.name = name, .text = text, .options = options, .n_options = sizeof options / sizeof *options};
+  return drv_build(device_of(g), &s, out);
 }
 
 /* ---- launches ---------------------------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
  *   plugin.c   the descriptor and the devices                                   driver.c   programs and launches
  *   memory.c   blocks, copies, peers                                            import.c   memory of others
  *   capture.c  graphs                                                           conv.c     convolutions as cuDNN and MIOpen see them
+ *   rtc.c      kernels that others give as source
  *
  * All that differs is in vendor.h, which each of the two folders has: names of functions, types and codes, some inline
  * functions, and in the folder's own kernels, which use the vendor's libraries. No library of a vendor is linked to.
@@ -151,9 +152,27 @@ void drv_capture_forget(chx_dev *, chx_queue *);                  /* q records n
 /* A block goes back, behind what is queued; q NULL: on any queue. */
 void drv_give_back(chx_dev *, chx_queue *, drv_ptr);
 
-/* ---- driver.c ---------------------------------------------------------------------------------------------------- */
+/* ---- driver.c, rtc.c --------------------------------------------------------------------------------------------- */
 
 extern const gpu_driver drv_driver;
+
+struct gpu_module {
+  drv_module module;
+  void *image; /* what was compiled, until gpu_driver.binary takes it */
+  size_t bytes;
+};
+
+enum { DRV_RTC_OPTIONS = 32 };
+typedef struct drv_source {
+  const char *name, *text;
+  const char *const *options; /* besides the device's architecture; at most DRV_RTC_OPTIONS */
+  size_t n_options;
+  void (*diag)(void *, const char *); /* is given what the compiler says of a text that it refuses; may be NULL */
+  void *diag_ctx;
+} drv_source;
+chx_status drv_build(struct chx_dev *, const drv_source *, gpu_module **out); /* drv_driver.unload ends it */
+
+extern const chx_rtc_ops drv_rtc; /* "chx.rtc/1" */
 
 /* ---- conv.c ------------------------------------------------------------------------------------------------------ */
 

@@ -161,5 +161,6 @@ const void *drv_extension(chx_dev *dev, const char *name)
   static const chx_peer_ops peer = {.size = sizeof peer, .can = can, .copy = copy_from_peer};
   (void)dev;
   if (name && !strcmp(name, "chx.capture/1")) return drv.has_captures ? &drv_capture_ops : NULL;
+  if (name && !strcmp(name, "chx.rtc/1")) return &drv_rtc;
   return name && !strcmp(name, "chx.peer/1") ? &peer : NULL;
 }

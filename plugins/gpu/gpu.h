@@ -9,6 +9,7 @@
  *   module.c       the table of programs       text.c     text that grows, dtypes, geometry
  *   disk.c         compiled programs on disk    k_*.c      families: a table of chx_kernel each
  *   report.c       indices that are out of range          product.c  matmul as a BLAS sees it
+ *   rtc.c          what is checked of others' kernels
  *
  * Conventions of the dialect. A buffer argument is a base pointer (a cl_mem has no arithmetic); where an operand begins is
  * an element offset in the geometry. Every kernel has groups of GPU_WG threads in one dimension. Results depend on the
@@ -228,6 +229,16 @@ bool gpu_product_of_matmul(const chx_call *c, gpu_product *p);
 bool gpu_product_of_linear(const chx_call *c, gpu_product *p);
 /* y = the third input in each row, by the shared copy kernel: for a BLAS that has no bias, and adds the product to it. */
 chx_status gpu_fill_rows(const chx_call *c);
+
+/* ---- for "chx.rtc/1", kernels of others (rtc.c) ------------------------------------------------------------------------------ */
+
+enum { GPU_RTC_ARGS = 128 };
+/* The source as a text that ends, malloc'ed; EUNSUPPORTED if lang is not `own`, EARG if it is no text. */
+chx_status gpu_rtc_text(gpu_device *g, const char *own, const char *lang, const void *src, uint64_t n, char **text);
+/* EARG: no queue, no program, no name, too many arguments, or one that is neither tensor nor bytes. */
+chx_status gpu_rtc_launchable(gpu_device *g, const chx_queue *q, const void *module, const char *fn, const chx_arg *args, uint32_t n);
+/* EARG: there is a place for the n bytes of a binary, and it is too small. */
+chx_status gpu_rtc_room(gpu_device *g, const void *out, uint64_t room, size_t n);
 
 /* Texts of the dialect, from the files of the same name. */
 extern const char gpu_text_prelude[], gpu_text_formula[], gpu_text_refmath[], gpu_text_refnames[];

@@ -101,5 +101,6 @@ typedef hiprtcProgram rtc_program;
 typedef hipMemPool_t drv_pool;
 
 #define RTC_SUCCESS HIPRTC_SUCCESS
+#define RTC_LANGUAGE "hip-c"
 #define RTC_OPTIONS "-std=c++17", "-ffp-contract=off"
 #endif

@@ -9,12 +9,12 @@
 #include <string.h>
 #include "opencl.h"
 
-static chx_status refuse(chx_status code, const char *sentence) { return ocl_host->fail(ocl_host->ctx, code, sentence); }
+static const char language[] = "opencl-c";
 
 static const char *languages(chx_dev *dev)
 {
   (void)dev;
-  return "opencl-c";
+  return language;
 }
 
 static chx_status not_built(const chx_dev *dev, cl_program program, cl_int code, void (*diag)(void *, const char *), void *ctx)
@@ -32,17 +32,17 @@ static chx_status not_built(const chx_dev *dev, cl_program program, cl_int code,
 static chx_status build(chx_dev *dev, const char *lang, const void *src, uint64_t n, const char *opts, void **mod,
                         void (*diag)(void *, const char *), void *ctx)
 {
-  const char *text = n ? src : "\n"; /* a length of 0 would mean that a NUL ends it */
-  const size_t size = n ? (size_t)n : 1;
-  char options[512];
+  char options[512], *text;
   cl_int code;
-  if (!lang || strcmp(lang, "opencl-c")) return refuse(CHX_EUNSUPPORTED, "opencl: the language is not opencl-c, the only one here");
   if ((size_t)snprintf(options, sizeof options, "%s %s", dev->build_options, opts ? opts : "") >= sizeof options)
-    return refuse(CHX_EARG, "opencl: the options are too long, want some hundred characters");
-  const cl_program program = ocl.clCreateProgramWithSource(dev->context, 1, &text, &size, &code);
+    return gpu_fail(&dev->gpu, CHX_EARG, "%s: the options are too long, want some hundred characters", dev->gpu.spec);
+  chx_status st = gpu_rtc_text(&dev->gpu, language, lang, src, n, &text);
+  if (st) return st;
+  const cl_program program = ocl.clCreateProgramWithSource(dev->context, 1, (const char **)&text, NULL, &code);
+  free(text);
   if (!program) return ocl_fail(dev, code, "clCreateProgramWithSource");
   if (!(code = ocl.clBuildProgram(program, 1, &dev->device, options, NULL, NULL))) return *mod = program, CHX_OK;
-  const chx_status st = not_built(dev, program, code, diag, ctx);
+  st = not_built(dev, program, code, diag, ctx);
   ocl.clReleaseProgram(program);
   return st;
 }
@@ -58,10 +58,12 @@ static chx_status launch(chx_dev *dev, chx_queue *q, void *mod, const char *fn, 
 {
   size_t global[3], local[3];
   cl_int code;
-  if (!q) return refuse(CHX_EARG, "opencl: launch without a queue, want one of queue_new");
+  const chx_status st = gpu_rtc_launchable(&dev->gpu, q, mod, fn, args, n);
+  if (st) return st;
   for (uint32_t i = 0; i < n; i++)
     if (args[i].tensor && (args[i].tensor->byte_offset || !args[i].tensor->buf))
-      return refuse(CHX_EUNSUPPORTED, "opencl: launch: an argument does not begin where its buffer does, want a dense copy");
+      return gpu_fail(&dev->gpu, CHX_EUNSUPPORTED, "%s: launch: argument %u does not begin where its buffer does, want a dense copy",
+                      dev->gpu.spec, i);
   for (int i = 0; i < 3; i++) {
     local[i] = (size_t)group[i];
     global[i] = (size_t)(grid[i] * group[i]);
@@ -84,7 +86,8 @@ static chx_status binary(chx_dev *dev, void *mod, void *out, uint64_t *n)
   size_t size = 0;
   unsigned char *p = out;
   cl_int code = ocl.clGetProgramInfo(mod, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL);
-  if (!code && out && *n < size) return refuse(CHX_EARG, "opencl: binary: the place is too small, want what it says without one");
+  const chx_status st = code ? CHX_OK : gpu_rtc_room(&dev->gpu, out, *n, size);
+  if (st) return st;
   if (!code && out) code = ocl.clGetProgramInfo(mod, CL_PROGRAM_BINARIES, sizeof p, &p, NULL);
   if (code) return ocl_fail(dev, code, "clGetProgramInfo");
   *n = size;
