@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * fakednn.c: the stand-in's cuDNN: convolutions of f32 from their descriptors; see fakegpu.h.
+ * fakednn.c: the stand-in's cuDNN: convolutions, pooling and normalisation of f32 from their descriptors; see fakegpu.h.
  */
 #include <cudnn.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "fakeconv.h"
@@ -20,6 +21,8 @@ MAKE(cudnnTensorDescriptor_t, Tensor, fake_tensor)
 MAKE(cudnnFilterDescriptor_t, Filter, filter)
 MAKE(cudnnConvolutionDescriptor_t, Convolution, fake_window)
 MAKE(cudnnActivationDescriptor_t, Activation, int)
+typedef struct pooling { int mode, n, size[3], pad[3], stride[3]; } pooling;
+MAKE(cudnnPoolingDescriptor_t, Pooling, pooling)
 
 cudnnStatus_t cudnnCreate(cudnnHandle_t *h)
 {
@@ -212,5 +215,99 @@ cudnnStatus_t cudnnAddTensor(cudnnHandle_t h, const void *alpha, const cudnnTens
   (void)alpha, (void)beta;
   fake_say("cudnnAddTensor of %d", AS(fake_tensor, bd)->dim[1]);
   fake_later(AS(handle, h)->stream, add, &s, sizeof s);
+  return CUDNN_STATUS_SUCCESS;
+}
+
+/* ---- pooling and normalisation ----------------------------------------------------------------------------------- */
+
+cudnnStatus_t cudnnSetPoolingNdDescriptor(cudnnPoolingDescriptor_t of, const cudnnPoolingMode_t mode, const cudnnNanPropagation_t nan,
+                                          int n, const int size[], const int pad[], const int stride[])
+{
+  pooling *p = AS(pooling, of);
+  (void)nan;
+  if (n < 2 || n > 3) return CUDNN_STATUS_NOT_SUPPORTED;
+  p->mode = (int)mode, p->n = n;
+  memcpy(p->size, size, (size_t)n * sizeof *size);
+  memcpy(p->pad, pad, (size_t)n * sizeof *pad);
+  memcpy(p->stride, stride, (size_t)n * sizeof *stride);
+  return CUDNN_STATUS_SUCCESS;
+}
+
+typedef struct pool_job { fake_tensor x, y; pooling p; const float *from; float *to; } pool_job;
+
+/* The mean of the window of y's element. */
+static float mean_of(const pool_job *j, int image, int channel, const int out[3])
+{
+  int tap[3] = {0}, all = 0, inside = 0;
+  double sum = 0;
+  do {
+    int in[3] = {0};
+    bool is = true;
+    for (int d = 0; d < j->p.n; d++) {
+      in[d] = out[d] * j->p.stride[d] - j->p.pad[d] + tap[d];
+      is = is && in[d] >= 0 && in[d] < j->x.dim[d + 2];
+    }
+    all++, inside += is;
+    if (is) sum += (double)j->from[fake_place(&j->x, image, channel, in)];
+  } while (fake_next(tap, j->p.size, j->p.n));
+  return (float)(sum / (j->p.mode == CUDNN_POOLING_AVERAGE_COUNT_EXCLUDE_PADDING ? inside : all));
+}
+
+static void pool(void *of)
+{
+  const pool_job *j = of;
+  for (int i = 0; i < j->y.dim[0]; i++)
+    for (int c = 0; c < j->y.dim[1]; c++) {
+      int out[3] = {0};
+      do j->to[fake_place(&j->y, i, c, out)] = mean_of(j, i, c, out);
+      while (fake_next(out, j->y.dim + 2, j->p.n));
+    }
+}
+
+cudnnStatus_t cudnnPoolingForward(cudnnHandle_t h, const cudnnPoolingDescriptor_t of, const void *alpha,
+                                  const cudnnTensorDescriptor_t xd, const void *x, const void *beta,
+                                  const cudnnTensorDescriptor_t yd, void *y)
+{
+  const pool_job j = {*AS(fake_tensor, xd), *AS(fake_tensor, yd), *AS(pooling, of), x, y};
+  const int code = fake_code("cudnnPoolingForward");
+  (void)alpha, (void)beta;
+  if (code) return (cudnnStatus_t)code;
+  fake_say("pool mode %d type %d axes %d", j.p.mode, j.x.type, j.p.n);
+  for (int d = 0; d < j.p.n; d++) /* cuDNN's own sizes */
+    if (j.y.dim[d + 2] != 1 + (j.x.dim[d + 2] + 2 * j.p.pad[d] - j.p.size[d]) / j.p.stride[d]) return CUDNN_STATUS_BAD_PARAM;
+  if (j.x.type == CUDNN_DATA_FLOAT) fake_later(AS(handle, h)->stream, pool, &j, sizeof j);
+  return CUDNN_STATUS_SUCCESS;
+}
+
+typedef struct norm_job { fake_tensor x, y; const float *from, *by[4]; float *to; double eps; } norm_job;
+
+static void norm(void *of)
+{
+  const norm_job *j = of;
+  for (int i = 0; i < j->y.dim[0]; i++)
+    for (int c = 0; c < j->y.dim[1]; c++) {
+      const double scale = (double)j->by[0][c] / sqrt((double)j->by[3][c] + j->eps);
+      int at[3] = {0};
+      do
+        j->to[fake_place(&j->y, i, c, at)] =
+          (float)(((double)j->from[fake_place(&j->x, i, c, at)] - (double)j->by[2][c]) * scale + (double)j->by[1][c]);
+      while (fake_next(at, j->y.dim + 2, j->y.n - 2));
+    }
+}
+
+cudnnStatus_t cudnnBatchNormalizationForwardInference(cudnnHandle_t h, cudnnBatchNormMode_t mode, const void *alpha,
+                                                      const void *beta, const cudnnTensorDescriptor_t xd, const void *x,
+                                                      const cudnnTensorDescriptor_t yd, void *y,
+                                                      const cudnnTensorDescriptor_t pd, const void *scale, const void *bias,
+                                                      const void *mean, const void *variance, double eps)
+{
+  const norm_job j = {*AS(fake_tensor, xd), *AS(fake_tensor, yd), x, {scale, bias, mean, variance}, y, eps};
+  const fake_tensor *p = AS(fake_tensor, pd);
+  const int code = fake_code("cudnnBatchNorm");
+  (void)alpha, (void)beta;
+  if (code) return (cudnnStatus_t)code;
+  fake_say("norm mode %d type %d channels %d of type %d eps %g", (int)mode, j.x.type, p->dim[1], p->type, eps);
+  if (p->n != j.x.n || p->dim[0] != 1 || p->dim[1] != j.x.dim[1] || p->dim[2] != 1 || p->step[1] != 1) return CUDNN_STATUS_BAD_PARAM;
+  if (j.x.type == CUDNN_DATA_FLOAT) fake_later(AS(handle, h)->stream, norm, &j, sizeof j);
   return CUDNN_STATUS_SUCCESS;
 }

@@ -190,6 +190,100 @@ static void convolutions(chx_scope *s)
   chx_scope_clear(s);
 }
 
+/* ---- pooling and normalisation ----------------------------------------------------------------------------------- */
+
+static void pooled(chx_scope *s, const chx_pool_attr *p, int n, const int64_t *shape, const char *want)
+{
+  gpu.clear();
+  chx_array *y = chx_avg_pool(s, numbers(s, DEV, CHX_F32, n, shape, 3), p);
+  if (want) ok(strstr(last("pool mode"), want) && !count("Launch"), "%s: %s %s", want, last("pool mode"), chx_scope_message(s));
+  else ok(!count("pool mode") && count("Launch pool") == 1, "left to the shared kernel: %s", chx_scope_message(s));
+  if (want) ok(same(y, chx_avg_pool(s, numbers(s, "native:0", CHX_F32, n, shape, 3), p)), "the means: %s", chx_scope_message(s));
+}
+
+static void pools(chx_scope *s)
+{
+  chx_pool_attr p = CHX_ATTR(pool);
+  p.ksize = CHX_INTS(2, 2);
+  pooled(s, &p, SHAPE(2, 3, 6, 8), "mode 1 type 0 axes 2");
+  p.ksize = CHX_INTS(4, 2);
+  p.stride = CHX_INTS(2, 1);
+  p.pad = CHX_INTS(1, 1);
+  pooled(s, &p, SHAPE(2, 3, 7, 8), "mode 1 type 0 axes 2");
+  p.exclude_pad = 1;
+  p.layout = CHX_CHANNELS_LAST;
+  pooled(s, &p, SHAPE(2, 7, 8, 3), "mode 2 type 0 axes 2");
+  p.cover_all = 1;
+  pooled(s, &p, SHAPE(2, 6, 8, 3), "mode 2 type 0 axes 2");
+  pooled(s, &p, SHAPE(2, 7, 8, 3), NULL); /* 4 windows, where cuDNN has 3 */
+  chx_pool_attr line = CHX_ATTR(pool), solid = CHX_ATTR(pool);
+  line.ksize = CHX_INTS(3);
+  pooled(s, &line, SHAPE(2, 3, 9), "mode 1 type 0 axes 2");
+  solid.ksize = CHX_INTS(2, 1, 2);
+  pooled(s, &solid, SHAPE(1, 2, 4, 3, 4), "mode 1 type 0 axes 3");
+  chx_array *x = numbers(s, DEV, CHX_F32, SHAPE(1, 1, 4, 4), 3);
+  gpu.clear();
+  p = (chx_pool_attr)CHX_ATTR(pool);
+  p.ksize = CHX_INTS(2, 2);
+  gpu.state->fail = 3000; /* CUDNN_STATUS_NOT_SUPPORTED */
+  gpu.state->fail_at = "cudnnPoolingForward";
+  for (int i = 0; i < 2; i++) chx_avg_pool(s, x, &p);
+  ok(!count("pool mode") && count("Launch pool") == 2, "what cuDNN has not is not asked for again: %s", chx_scope_message(s));
+  gpu.state->fail = 5000;
+  gpu.state->fail_at = "cudnnPoolingForward";
+  p.ksize = CHX_INTS(4, 4);
+  ok(!chx_avg_pool(s, x, &p) && strstr(chx_scope_message(s), "cudnnPoolingForward: CUDNN_STATUS_STAND_IN (5000)"), "%s",
+     chx_scope_message(s));
+  chx_scope_clear(s);
+  chx_avg_pool(s, numbers(s, DEV, CHX_F64, SHAPE(1, 1, 4, 4), 3), &p);
+  ok(strstr(last("pool mode"), "type 1") != NULL, "f64: %s", last("pool mode"));
+  gpu.clear();
+  chx_avg_pool(s, numbers(s, DEV, CHX_F16, SHAPE(1, 1, 4, 4), 3), &p);
+  ok(strstr(last("pool mode"), "type 0") != NULL, "f16 is widened by the core: %s %s", last("pool mode"), chx_scope_message(s));
+}
+
+static void normed(chx_scope *s, int layout, int n, const int64_t *shape, int64_t channels)
+{
+  static const double variances[] = {0, 12, 60}; /* with eps, squares: all is exact */
+  chx_batch_norm_attr p = CHX_ATTR(batch_norm);
+  chx_array *y[2];
+  p.layout = layout;
+  p.eps = 4;
+  for (int i = 0; i < 2; i++) {
+    const char *dev = i ? "native:0" : DEV;
+    chx_array *of[3], *x = numbers(s, dev, CHX_F32, n, shape, 3), *var = chx_from_shape(s, CHX_F32, 1, &channels, variances);
+    for (int k = 0; k < 3; k++) of[k] = numbers(s, dev, CHX_F32, 1, &channels, k + 4);
+    gpu.clear();
+    y[i] = chx_fixed_batch_norm(s, x, of[0], of[1], of[2], var, &p);
+    if (!i) ok(count("norm mode 1 type 0 channels") == 1 && !count("Launch"), "one call of cuDNN: %s", last("norm mode"));
+  }
+  ok(same(y[0], y[1]), "the normalised: %s", chx_scope_message(s));
+}
+
+static void norms(chx_scope *s)
+{
+  chx_batch_norm_attr p = CHX_ATTR(batch_norm);
+  normed(s, CHX_CHANNELS_FIRST, SHAPE(2, 3, 4, 5), 3);
+  normed(s, CHX_CHANNELS_LAST, SHAPE(2, 4, 5, 3), 3);
+  normed(s, CHX_CHANNELS_FIRST, SHAPE(2, 3, 7), 3);
+  normed(s, CHX_CHANNELS_LAST, SHAPE(1, 2, 3, 4, 2), 2);
+  for (int dtype = CHX_F16; dtype <= CHX_F64; dtype++) {
+    chx_array *c = numbers(s, DEV, dtype, SHAPE(3), 1);
+    gpu.clear();
+    chx_array *y = chx_fixed_batch_norm(s, numbers(s, DEV, dtype, SHAPE(2, 3, 4), 3), c, c, c, c, &p);
+    ok(y && count("norm mode 1 type 1") == (dtype == CHX_F64), "dtype %d: %s %s", dtype, last("norm mode"), chx_scope_message(s));
+  }
+  chx_array *c = numbers(s, DEV, CHX_F32, SHAPE(3), 1), *x = numbers(s, DEV, CHX_F32, SHAPE(2, 3), 3);
+  gpu.clear();
+  ok(chx_fixed_batch_norm(s, x, c, c, c, c, &p) && !count("norm mode") && count("Launch") > 2, "of [N, C] it is composed: %s",
+     chx_scope_message(s));
+  p.eps = -1;
+  x = numbers(s, DEV, CHX_F32, SHAPE(2, 3, 4), 3);
+  gpu.clear();
+  ok(chx_fixed_batch_norm(s, x, c, c, c, c, &p) && !count("norm mode"), "and with an epsilon below cuDNN's: %s",
+     chx_scope_message(s));
+}
+
 /* ---- generators -------------------------------------------------------------------------------------------------- */
 
 static chx_array *drawn(chx_scope *s, const char *op, int dtype, int generator, int64_t counter, int64_t n)
@@ -368,6 +462,8 @@ int main(void)
   halves(s);
   linear(s);
   convolutions(s);
+  pools(s);
+  norms(s);
   generators(s);
   two_devices(s);
   late_index(s, DEV);

@@ -8,7 +8,8 @@ const chx_kernel *const drv_vendor_kernels[] = {
   &cuda_lt_kernels[0], &cuda_lt_kernels[1],
 #endif
 #ifdef CHX_HAVE_CUDNN
-  &cuda_dnn_kernels[0], &cuda_dnn_kernels[1], &cuda_dnn_kernels[2],
+  &cuda_conv_kernels[0], &cuda_conv_kernels[1], &cuda_conv_kernels[2],
+  &cuda_image_kernels[0], &cuda_image_kernels[1],
 #endif
   NULL};
 

@@ -2,7 +2,7 @@
  * nvidia.h: what the files of the cuda plugin share, beside plugins/cudalike/drv.h.
  *
  *   vendor.h   the driver and NVRTC                    lt.c    matmul and linear by cuBLASLt
- *   kernels.c  NVIDIA's kernels, before the shared     dnn.c   convolutions by cuDNN
+ *   kernels.c  NVIDIA's kernels, before the shared     dnn.h   cuDNN
  *                                                      rand.c  random bits by cuRAND's generators
  *
  * Each library is opened by the first operator that may use it. Where it is missing its kernels decline, for good, and
@@ -18,8 +18,9 @@
 
 enum { CUDA_DNN, CUDA_RAND }; /* chx_queue.handle */
 
-enum { CUDA_LT_KERNELS = 2, CUDA_DNN_KERNELS = 3 };
-extern const chx_kernel cuda_lt_kernels[CUDA_LT_KERNELS], cuda_dnn_kernels[CUDA_DNN_KERNELS];
+enum { CUDA_LT_KERNELS = 2, CUDA_CONV_KERNELS = 3, CUDA_IMAGE_KERNELS = 2 };
+extern const chx_kernel cuda_lt_kernels[CUDA_LT_KERNELS], cuda_conv_kernels[CUDA_CONV_KERNELS],
+  cuda_image_kernels[CUDA_IMAGE_KERNELS];
 void cuda_lt_close(chx_dev *);
 void cuda_dnn_close(chx_queue *);
 chx_status cuda_rand(const chx_call *); /* gpu_device.generate */
