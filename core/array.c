@@ -125,7 +125,7 @@ chx_array *chx_scope_give(chx_scope *s, chx_array *a)
     return NULL;
   }
   if (!a) chx_scope_fail(s, CHX_EARG, "scope_give: the array is NULL");
-  return s->flags & CHX_SCOPE_OWNED ? a : chxi_push(s, a);
+  return chxi_push(s, a);
 }
 
 chx_array *chxi_array_new(chx_scope *s, chxi_device *dev, int dtype, int ndim, const int64_t *shape)

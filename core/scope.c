@@ -146,13 +146,6 @@ void chx_scope_leave(chx_scope *s, unsigned before)
   if (!(before & 1)) s->flags &= ~(unsigned)CHX_SCOPE_OWNED;
 }
 
-chx_array *chx_scope_give(chx_scope *s, chx_array *a)
-{
-  if (s && s->magic == CHXI_SCOPE_LIVE && s != &broken) return chxi_push(s, a);
-  chx_release(a);
-  return NULL;
-}
-
 uint64_t chx_scope_set_graphs(chx_scope *s, uint64_t graphs)
 {
   if (!s) return 0;

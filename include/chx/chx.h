@@ -91,17 +91,15 @@ size_t chx_scope_mark(const chx_scope *s);
 chx_array *chx_scope_rewind(chx_scope *s, size_t mark, chx_array *keep);
 void chx_scope_rewind_all(chx_scope *s, size_t mark, chx_array *const *keep, int n_keep);
 /* chx_scope_give: the reverse of chx_keep: the caller's reference to a, of whatever scope, becomes a result of s, and goes with
- * it. For callbacks whose arrays come from elsewhere. Returns a; NULL on error, and the reference is dropped. In an owning scope
- * it stays the caller's. */
+ * it, in an owning scope too. For callbacks whose arrays come from elsewhere. Returns a; NULL on error, and the reference is
+ * dropped. */
 chx_array *chx_scope_give(chx_scope *s, chx_array *a);
 
 /* For language bindings. In what the library calls back (a hook, a function's backward, one that is checked) results belong to
  * the scope that it was given, in an owning scope too. Between enter and leave, which takes what enter returned, each result
- * is the caller's alone, as in an owning scope. chx_scope_give gives such a result, or another reference that the caller
- * has, to the scope, which then has it as it has its own results; returns a, NULL on error (the reference is taken over anyway). */
+ * is the caller's alone, as in an owning scope; chx_scope_give makes it the scope's. */
 unsigned chx_scope_enter(chx_scope *s);
 void chx_scope_leave(chx_scope *s, unsigned before);
-chx_array *chx_scope_give(chx_scope *s, chx_array *a);
 
 const char *chx_scope_device(const chx_scope *s);                 /* "native:0" */
 chx_status chx_scope_set_device(chx_scope *s, const char *device);
