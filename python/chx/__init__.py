@@ -12,6 +12,7 @@ NumPy, whose arrays are taken where they are given.
 """
 from chx._core import *  # noqa: F401,F403  every name is made by the extension
 from chx._core import __version__  # noqa: F401
+from chx._function import Function  # noqa: F401
 
 newaxis = None
 inf = float("inf")

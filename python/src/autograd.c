@@ -2,8 +2,8 @@
  * autograd.c: gradients: leaves, backward, grad, and hooks.
  *
  * Hooks live in a dict of the wrapper, which the collector visits; the core holds a small record whose pointer to the function the
- * wrapper clears when it ends or the hook is removed. So a hook that refers to its own array is no leak. A hook runs in an owning
- * scope of its own, since what is made in the scope that goes backward belongs to that.
+ * wrapper clears when it ends or the hook is removed. So a hook that refers to its own array is no leak. Of an output of a chx.Function
+ * the dict has the function's link, too, by the key None (function.c).
  */
 #include "chxpy.h"
 #include <stdatomic.h>
@@ -11,55 +11,96 @@
 
 /* ---- leaves -------------------------------------------------------------------------------------------------------------------- */
 
-static PyObject *require_grad(PyObject *self, PyObject *unused)
+/* The graph named by the one argument of a method, backprop_id, which may be left out. */
+static bool graph_argument(PyObject *const *args, Py_ssize_t n, PyObject *names, const char *what, chx_backprop_id *id)
+{
+  const Py_ssize_t given = n + (names ? PyTuple_GET_SIZE(names) : 0);
+  if (likely(!given)) return *id = 0, true;
+  if (given == 1 && (n == 1 || PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "backprop_id") == 0))
+    return py_graph_from(args[0], what, id);
+  PyErr_Format(PyExc_TypeError, "%s: want at most one argument, backprop_id", what);
+  return false;
+}
+
+static PyObject *require_grad(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
   chx_scope *s = py_scope();
-  (void)unused;
-  if (!s) return NULL;
-  chx_require_grad(s, py_a(self));
+  chx_backprop_id id;
+  if (!s || !graph_argument(args, n, names, "require_grad", &id)) return NULL;
+  chx_require_grad_in(s, py_a(self), id);
   return py_check(s) ? Py_NewRef(self) : NULL;
 }
 
-static PyObject *is_grad_required(PyObject *self, PyObject *unused)
+static PyObject *is_grad_required(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-  (void)unused;
-  return PyBool_FromLong(chx_is_grad_required(py_a(self), 0));
+  chx_backprop_id id;
+  if (!graph_argument(args, n, names, "is_grad_required", &id)) return NULL;
+  return PyBool_FromLong(chx_is_grad_required(py_a(self), id));
 }
 
-static PyObject *is_backprop_required(PyObject *self, PyObject *unused)
+static PyObject *is_backprop_required(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
   chx_scope *s = py_scope();
-  (void)unused;
-  return s ? PyBool_FromLong(chx_is_backprop_required(s, py_a(self))) : NULL;
+  chx_backprop_id id;
+  if (!s || !graph_argument(args, n, names, "is_backprop_required", &id)) return NULL;
+  if (!id) return PyBool_FromLong(chx_is_backprop_required(s, py_a(self)));
+  return PyBool_FromLong(chx_is_grad_required(py_a(self), id) && py_graph_recorded(s, id));
 }
 
-PyObject *py_grad_get(PyObject *self, void *unused)
+static PyObject *gradient_in(PyObject *self, chx_backprop_id id)
 {
   chx_scope *s = py_scope();
-  (void)unused;
   if (!s) return NULL;
-  chx_array *g = chx_grad_of(s, py_a(self));
+  chx_array *g = chx_grad_of_in(s, py_a(self), id);
   if (g) return py_wrap(g);
   return py_check(s) ? Py_NewRef(Py_None) : NULL;
 }
 
-int py_grad_set(PyObject *self, PyObject *value, void *unused)
+static bool set_gradient_in(PyObject *self, PyObject *value, chx_backprop_id id)
 {
   chx_scope *s = py_scope();
-  (void)unused;
-  if (!s) return -1;
+  if (!s) return false;
   if (value && value != Py_None && !py_is_array(value)) {
     PyErr_Format(PyExc_TypeError, "grad is of type %s, want an array or None", Py_TYPE(value)->tp_name);
-    return -1;
+    return false;
   }
-  chx_set_grad(s, py_a(self), value && value != Py_None ? py_a(value) : NULL);
-  return py_check(s) ? 0 : -1;
+  chx_set_grad_in(s, py_a(self), value && value != Py_None ? py_a(value) : NULL, id);
+  return py_check(s);
 }
 
-static PyObject *cleargrad(PyObject *self, PyObject *unused)
+static PyObject *get_grad(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *names)
+{
+  chx_backprop_id id;
+  return graph_argument(args, n, names, "get_grad", &id) ? gradient_in(self, id) : NULL;
+}
+
+static PyObject *set_grad(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+  static char *keywords[] = {"grad", "backprop_id", NULL};
+  PyObject *value, *graph = NULL;
+  chx_backprop_id id;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:set_grad", keywords, &value, &graph) ||
+      !py_graph_from(graph, "set_grad", &id))
+    return NULL;
+  return set_gradient_in(self, value, id) ? Py_NewRef(Py_None) : NULL;
+}
+
+PyObject *py_grad_get(PyObject *self, void *unused)
 {
   (void)unused;
-  return py_grad_set(self, NULL, NULL) < 0 ? NULL : Py_NewRef(Py_None);
+  return gradient_in(self, 0);
+}
+
+int py_grad_set(PyObject *self, PyObject *value, void *unused)
+{
+  (void)unused;
+  return set_gradient_in(self, value, 0) ? 0 : -1;
+}
+
+static PyObject *cleargrad(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *names)
+{
+  chx_backprop_id id;
+  return graph_argument(args, n, names, "cleargrad", &id) && set_gradient_in(self, NULL, id) ? Py_NewRef(Py_None) : NULL;
 }
 
 static PyObject *detach(PyObject *self, PyObject *unused)
@@ -85,47 +126,40 @@ typedef struct hook_record {
   PyObject *function; /* borrowed of the wrapper's dict; NULL: gone */
 } hook_record;
 
-/* What hooks gave, held until the walk that called them has ended. */
-static _Thread_local PyObject *given;
-
 static void drop_record(void *ctx)
 {
   hook_record *h = ctx;
   if (atomic_fetch_sub(&h->holders, 1) == 1) free(h);
 }
 
-static chx_scope *inner_scope(chx_scope *s)
-{
-  chx_scope *inner = chx_scope_begin_with(chx_scope_device(s), CHX_SCOPE_OWNED);
-  int mode = chx_scope_set_grad(s, CHX_GRAD_OFF);
-  chx_scope_set_grad(s, mode);
-  chx_scope_set_grad(inner, mode);
-  return inner;
-}
-
 static chx_array *call_hook(void *ctx, chx_scope *s, chx_array *g)
 {
   hook_record *h = ctx;
-  if (!h->function) return NULL;
-  PyObject *function = Py_NewRef(h->function), *r = NULL;
-  chx_scope *outer = py_scope_self;
-  py_scope_self = inner_scope(s);
-  PyObject *x = py_wrap(chx_keep(g));
-  if (x) r = PyObject_CallOneArg(function, x);
-  Py_XDECREF(x);
-  chx_scope_end(py_scope_self);
-  py_scope_self = outer;
-  Py_DECREF(function);
-  if (r && r != Py_None && !py_is_array(r)) {
-    PyErr_Format(PyExc_TypeError, "a hook gave an object of type %s, want an array or None", Py_TYPE(r)->tp_name);
-    Py_CLEAR(r);
+  chx_array *y = NULL;
+  PyObject *r = NULL;
+  py_call call;
+  py_call_enter(s, &call);
+  if (h->function) {
+    PyObject *function = Py_NewRef(h->function), *x = py_wrap(chx_keep(g));
+    if (x) r = PyObject_CallOneArg(function, x);
+    Py_XDECREF(x);
+    Py_DECREF(function);
+    if (r && r != Py_None && !py_is_array(r)) {
+      PyErr_Format(PyExc_TypeError, "a hook gave an object of type %s, want an array or None", Py_TYPE(r)->tp_name);
+      Py_CLEAR(r);
+    }
+    if (!r) chx_scope_fail(s, CHX_EFAILED, "a hook failed");
+    else if (r != Py_None) y = chx_scope_give(s, chx_keep(py_a(r)));
+    Py_XDECREF(r);
   }
-  if (r && !given) given = PyList_New(0);
-  if (r && (!given || PyList_Append(given, r) < 0)) Py_CLEAR(r);
-  if (!r) chx_scope_fail(s, CHX_EFAILED, "a hook failed");
-  chx_array *y = r && r != Py_None ? py_a(r) : NULL;
-  Py_XDECREF(r);
+  py_call_leave(s, &call);
   return y;
+}
+
+bool py_hooks_put(py_array *x, PyObject *key, PyObject *value)
+{
+  if (!x->hooks && (x->hooks = PyDict_New())) PyObject_GC_Track((PyObject *)x);
+  return x->hooks && PyDict_SetItem(x->hooks, key, value) == 0;
 }
 
 static PyObject *add_hook(PyObject *self, PyObject *function)
@@ -145,8 +179,7 @@ static PyObject *add_hook(PyObject *self, PyObject *function)
     Py_DECREF(key);
     return py_fail(s);
   }
-  if (!x->hooks && (x->hooks = PyDict_New())) PyObject_GC_Track(self);
-  if (!x->hooks || PyDict_SetItem(x->hooks, key, function) < 0) {
+  if (!py_hooks_put(x, key, function)) {
     drop_record(h);
     Py_DECREF(key);
     return NULL;
@@ -177,7 +210,10 @@ void py_hooks_clear(py_array *self)
   Py_ssize_t at = 0;
   PyObject_GC_UnTrack(self);
   self->hooks = NULL;
-  while (PyDict_Next(hooks, &at, &key, &value)) forget(key);
+  while (PyDict_Next(hooks, &at, &key, &value)) {
+    if (key == Py_None) py_link_forget(value, self);
+    else forget(key);
+  }
   Py_DECREF(hooks);
 }
 
@@ -215,81 +251,96 @@ static bool same_count(const array_list *ys, const array_list *gys)
   return false;
 }
 
-static bool go_back(chx_scope *s, const array_list *ys, const array_list *gys, unsigned flags)
+/* The parameters that backward, ndarray.backward and grad share. */
+typedef struct walk_options { PyObject *graph; int retain, create, unused; } walk_options;
+
+static unsigned flags_of(const walk_options *o)
 {
-  chx_backward_with(s, ys->a, gys->n ? gys->a : NULL, (int)ys->n, 0, flags);
-  Py_CLEAR(given);
-  return py_check(s);
+  return (o->retain ? CHX_RETAIN_GRAPH : 0) | (o->create ? CHX_CREATE_GRAPH : 0) | (o->unused ? CHX_ALLOW_UNUSED : 0);
+}
+
+static PyObject *go_back(chx_scope *s, const array_list *ys, const array_list *gys, const walk_options *o)
+{
+  chx_backprop_id id;
+  if (!same_count(ys, gys) || !py_graph_from(o->graph, "backward", &id)) return NULL;
+  chx_backward_with(s, ys->a, gys->n ? gys->a : NULL, (int)ys->n, id, flags_of(o));
+  return py_check(s) ? Py_NewRef(Py_None) : NULL;
 }
 
 static PyObject *backward_method(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-  static char *keywords[] = {"grad", "retain_graph", "create_graph", NULL};
+  static char *keywords[] = {"grad", "backprop_id", "retain_graph", "create_graph", NULL};
   PyObject *g = NULL;
-  int retain = 0, create = 0;
+  walk_options o = {0};
   array_list ys = {1, {py_a(self)}}, gys;
   chx_scope *s = py_scope();
-  if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "|O$pp:backward", keywords, &g, &retain, &create) ||
-      !read_list(g, "grad", true, &gys) || !same_count(&ys, &gys))
+  if (!s ||
+      !PyArg_ParseTupleAndKeywords(args, kwargs, "|O$Opp:backward", keywords, &g, &o.graph, &o.retain, &o.create) ||
+      !read_list(g, "grad", true, &gys))
     return NULL;
-  return go_back(s, &ys, &gys, (retain ? CHX_RETAIN_GRAPH : 0) | (create ? CHX_CREATE_GRAPH : 0)) ? Py_NewRef(Py_None)
-                                                                                                  : NULL;
+  return go_back(s, &ys, &gys, &o);
 }
 
 static PyObject *backward(PyObject *m, PyObject *args, PyObject *kwargs)
 {
-  static char *keywords[] = {"outputs", "grads", "retain_graph", "create_graph", NULL};
+  static char *keywords[] = {"outputs", "grads", "backprop_id", "retain_graph", "create_graph", NULL};
   PyObject *y, *g = NULL;
-  int retain = 0, create = 0;
+  walk_options o = {0};
   array_list ys, gys;
   chx_scope *s = py_scope();
   (void)m;
-  if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "O|O$pp:backward", keywords, &y, &g, &retain, &create) ||
-      !read_list(y, "outputs", false, &ys) || !read_list(g, "grads", true, &gys) || !same_count(&ys, &gys))
+  if (!s ||
+      !PyArg_ParseTupleAndKeywords(args, kwargs, "O|O$Opp:backward", keywords, &y, &g, &o.graph, &o.retain, &o.create) ||
+      !read_list(y, "outputs", false, &ys) || !read_list(g, "grads", true, &gys))
     return NULL;
-  return go_back(s, &ys, &gys, (retain ? CHX_RETAIN_GRAPH : 0) | (create ? CHX_CREATE_GRAPH : 0)) ? Py_NewRef(Py_None)
-                                                                                                  : NULL;
+  return go_back(s, &ys, &gys, &o);
 }
 
 static PyObject *grad(PyObject *m, PyObject *args, PyObject *kwargs)
 {
-  static char *keywords[] = {"outputs", "inputs", "grads", "retain_graph", "create_graph", "allow_unused", NULL};
+  static char *keywords[] = {"outputs", "inputs", "grads", "backprop_id", "retain_graph", "create_graph", "allow_unused", NULL};
   PyObject *y, *x, *g = NULL;
-  int retain = 0, create = 0, unused = 0;
+  walk_options o = {0};
   array_list ys, xs, gys;
   chx_array *gxs[CHX_MAX_OPERANDS];
+  chx_backprop_id id;
   chx_scope *s = py_scope();
   (void)m;
   if (!s ||
-      !PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$ppp:grad", keywords, &y, &x, &g, &retain, &create, &unused) ||
+      !PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$Oppp:grad", keywords, &y, &x, &g, &o.graph, &o.retain, &o.create,
+                                   &o.unused) ||
       !read_list(y, "outputs", false, &ys) || !read_list(x, "inputs", false, &xs) ||
-      !read_list(g, "grads", true, &gys) || !same_count(&ys, &gys))
+      !read_list(g, "grads", true, &gys) || !same_count(&ys, &gys) || !py_graph_from(o.graph, "grad", &id))
     return NULL;
-  chx_grad(s, ys.a, (int)ys.n, xs.a, (int)xs.n, gys.n ? gys.a : NULL, 0,
-           (retain ? CHX_RETAIN_GRAPH : 0) | (create ? CHX_CREATE_GRAPH : 0) | (unused ? CHX_ALLOW_UNUSED : 0), gxs);
-  Py_CLEAR(given);
+  chx_grad(s, ys.a, (int)ys.n, xs.a, (int)xs.n, gys.n ? gys.a : NULL, id, flags_of(&o), gxs);
   if (!py_check(s)) return NULL;
   PyObject *list = PyList_New(xs.n);
   for (Py_ssize_t i = 0; i < xs.n; i++) {
-    PyObject *o = !list ? (chx_release(gxs[i]), NULL) : gxs[i] ? py_wrap(gxs[i]) : Py_NewRef(Py_None);
-    if (list && o) PyList_SET_ITEM(list, i, o);
+    PyObject *r = !list ? (chx_release(gxs[i]), NULL) : gxs[i] ? py_wrap(gxs[i]) : Py_NewRef(Py_None);
+    if (list && r) PyList_SET_ITEM(list, i, r);
     else Py_CLEAR(list);
   }
   return list;
 }
 
 #define FLAGS \
-  "retain_graph: keep what backward needs, for another one. create_graph: record the gradients too, to differentiate " \
+  "backprop_id: the graph to go through, of backprop_scope. retain_graph: keep what backward needs, for another one. create_graph: record the gradients too, to differentiate " \
   "them again."
 PyMethodDef py_array_autograd_methods[] = {
-    {"require_grad", require_grad, METH_NOARGS,
-     "require_grad($self)\n--\n\nMakes the array a leaf, whose gradient backward adds up in grad; returns it. Floating "
-     "dtypes only."},
-    {"is_grad_required", is_grad_required, METH_NOARGS,
-     "is_grad_required($self)\n--\n\nWhether it is a leaf, or was computed from one."},
-    {"is_backprop_required", is_backprop_required, METH_NOARGS,
-     "is_backprop_required($self)\n--\n\nWhether it takes part in a graph that is being recorded."},
-    {"cleargrad", cleargrad, METH_NOARGS, "cleargrad($self)\n--\n\nSets grad to None."},
+    {"require_grad", py_function(require_grad), METH_FASTCALL | METH_KEYWORDS,
+     "require_grad($self, backprop_id=None)\n--\n\nMakes the array a leaf, whose gradient backward adds up in grad; "
+     "returns it. Floating dtypes only."},
+    {"is_grad_required", py_function(is_grad_required), METH_FASTCALL | METH_KEYWORDS,
+     "is_grad_required($self, backprop_id=None)\n--\n\nWhether it is a leaf, or was computed from one."},
+    {"is_backprop_required", py_function(is_backprop_required), METH_FASTCALL | METH_KEYWORDS,
+     "is_backprop_required($self, backprop_id=None)\n--\n\nWhether it takes part in that graph, without one in any, and "
+     "this is being recorded."},
+    {"get_grad", py_function(get_grad), METH_FASTCALL | METH_KEYWORDS,
+     "get_grad($self, backprop_id=None)\n--\n\nThe gradient in a graph, or None; grad is that of the default one."},
+    {"set_grad", py_function(set_grad), METH_VARARGS | METH_KEYWORDS,
+     "set_grad($self, grad, backprop_id=None)\n--\n\nSets the gradient in a graph; None takes it away."},
+    {"cleargrad", py_function(cleargrad), METH_FASTCALL | METH_KEYWORDS,
+     "cleargrad($self, backprop_id=None)\n--\n\nSets the gradient to None."},
     {"detach", detach, METH_NOARGS, "detach($self)\n--\n\nA view that takes part in no graph."},
     {"unchain", unchain, METH_NOARGS, "unchain($self)\n--\n\nForgets how the array was made: truncated backprop."},
     {"add_hook", add_hook, METH_O,
@@ -297,15 +348,16 @@ PyMethodDef py_array_autograd_methods[] = {
      "this object lives; it returns the gradient to go on with, or None. Returns a number for remove_hook."},
     {"remove_hook", remove_hook, METH_O, "remove_hook($self, handle)\n--\n\nTakes away a hook."},
     {"backward", py_function(backward_method), METH_VARARGS | METH_KEYWORDS,
-     "backward($self, grad=None, *, retain_graph=False, create_graph=False)\n--\n\nAdds the gradient of the (sum of "
+     "backward($self, grad=None, *, backprop_id=None, retain_graph=False, create_graph=False)\n--\n\nAdds the gradient of the (sum of "
      "the) array to that of every leaf it depends on. grad: what to begin with in place of ones. " FLAGS},
     {0}};
 PyMethodDef py_autograd_functions[] = {
     {"backward", py_function(backward), METH_VARARGS | METH_KEYWORDS,
-     "backward(outputs, grads=None, *, retain_graph=False, create_graph=False)\n--\n\nAs ndarray.backward, of several "
+     "backward(outputs, grads=None, *, backprop_id=None, retain_graph=False, create_graph=False)\n--\n\nAs ndarray.backward, of several "
      "arrays. " FLAGS},
     {"grad", py_function(grad), METH_VARARGS | METH_KEYWORDS,
-     "grad(outputs, inputs, grads=None, *, retain_graph=False, create_graph=False, allow_unused=False)\n--\n\nThe "
+     "grad(outputs, inputs, grads=None, *, backprop_id=None, retain_graph=False, create_graph=False, "
+     "allow_unused=False)\n--\n\nThe "
      "gradients of the outputs' sum by the inputs, as a list; touches no leaf's grad. allow_unused: None for an input "
      "that the outputs do not depend on, in place of zeros. " FLAGS},
     {0}};

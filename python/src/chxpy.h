@@ -62,6 +62,11 @@ typedef struct py_device_use { char before[32]; bool changed; } py_device_use;
 bool py_device_enter(chx_scope *s, PyObject *device, py_device_use *u);
 void py_device_leave(chx_scope *s, const py_device_use *u);
 
+/* What the core calls back, in scope s: Python runs in it as in the thread's own, and each result is its wrapper's. */
+typedef struct py_call { PyGILState_STATE gil; chx_scope *outer; unsigned before; } py_call;
+void py_call_enter(chx_scope *s, py_call *c);
+void py_call_leave(chx_scope *s, const py_call *c);
+
 /* ---- dtypes (dtype.c) ------------------------------------------------------------------------------------------------ */
 
 extern PyTypeObject py_dtype_type;
@@ -132,6 +137,12 @@ int py_set_shape(PyObject *self, PyObject *value, void *unused); /* shape.c */
 PyObject *py_grad_get(PyObject *self, void *unused);      /* autograd.c */
 int py_grad_set(PyObject *self, PyObject *value, void *unused);
 void py_hooks_clear(py_array *self);
+bool py_hooks_put(py_array *x, PyObject *key, PyObject *value);
+void py_link_forget(PyObject *link, py_array *output);    /* function.c: an output of its function is gone */
+bool py_functions_init(PyObject *module);
+bool py_graphs_init(PyObject *module);                    /* graph.c */
+bool py_graph_from(PyObject *o, const char *what, chx_backprop_id *id); /* a BackpropId, or None: the default graph */
+bool py_graph_recorded(chx_scope *s, chx_backprop_id id);
 chx_array *py_import_dlpack(chx_scope *s, PyObject *o);   /* dlpack.c */
 bool py_modes_init(PyObject *module);                     /* mode.c */
 #define py_function(f) ((PyCFunction)(void (*)(void))(f))

@@ -9,10 +9,26 @@ enum { DEVICE, GRAD, FALLBACK };
 typedef struct py_mode {
   PyObject_HEAD int kind, value, before;
   bool entered;
+  uint64_t graphs, graphs_before; /* of GRAD: bits of ids; 0: all */
   char device[32], device_before[32];
 } py_mode;
 
 static const char *const policies[] = {"allow", "warn", "deny"};
+
+/* Recording in the graphs that m names, or in all, begins or ends. What another mode holds back stays so. */
+static void enter_grad(chx_scope *s, py_mode *m)
+{
+  const bool on = m->value == CHX_GRAD_ON;
+  m->before = chx_scope_set_grad(s, m->value);
+  m->graphs_before = chx_scope_set_graphs(s, ~(uint64_t)0);
+  if (!m->graphs) {
+    if (!on) chx_scope_set_graphs(s, m->graphs_before);
+    return;
+  }
+  const uint64_t recorded = m->before == CHX_GRAD_ON ? m->graphs_before : 0;
+  chx_scope_set_graphs(s, on ? recorded | m->graphs : recorded & ~m->graphs);
+  chx_scope_set_grad(s, CHX_GRAD_ON);
+}
 
 static PyObject *enter(PyObject *o, PyObject *unused)
 {
@@ -27,7 +43,7 @@ static PyObject *enter(PyObject *o, PyObject *unused)
     snprintf(m->device_before, sizeof m->device_before, "%s", chx_scope_device(s));
     chx_scope_set_device(s, m->device);
     break;
-  case GRAD: m->before = chx_scope_set_grad(s, m->value); break;
+  case GRAD: enter_grad(s, m); break;
   default: chx_scope_set_fallback(s, m->value); /* `before` is from the call */
   }
   if (!py_check(s)) return NULL;
@@ -42,7 +58,10 @@ static PyObject *leave(PyObject *o, PyObject *args)
   (void)args;
   if (!s) return NULL;
   if (m->entered && m->kind == DEVICE) chx_scope_set_device(s, m->device_before);
-  if (m->entered && m->kind == GRAD) chx_scope_set_grad(s, m->before);
+  if (m->entered && m->kind == GRAD) {
+    chx_scope_set_grad(s, m->before);
+    chx_scope_set_graphs(s, m->graphs_before);
+  }
   if (m->entered && m->kind == FALLBACK) chx_scope_set_fallback(s, m->before);
   m->entered = false;
   return py_check(s) ? Py_NewRef(Py_None) : NULL;
@@ -82,15 +101,33 @@ static PyObject *using_device(PyObject *module, PyObject *name)
   return (PyObject *)m;
 }
 
-static PyObject *no_backprop(PyObject *m, PyObject *u)
+/* The mode of graphs given one by one or in a list; without any: of all. */
+static PyObject *of_graphs(PyObject *args, const char *what, int value)
 {
-  (void)m, (void)u;
-  return (PyObject *)make(GRAD, CHX_GRAD_OFF);
+  py_mode *m = make(GRAD, value);
+  PyObject *first = PyTuple_GET_SIZE(args) == 1 ? PyTuple_GET_ITEM(args, 0) : NULL;
+  const bool in_list = first && (PyTuple_CheckExact(first) || PyList_CheckExact(first));
+  PyObject *list = in_list ? PySequence_Tuple(first) : Py_NewRef(args);
+  bool good = m && list;
+  for (Py_ssize_t i = 0; good && i < PyTuple_GET_SIZE(list); i++) {
+    chx_backprop_id id;
+    good = py_graph_from(PyTuple_GET_ITEM(list, i), what, &id);
+    if (good) m->graphs |= (uint64_t)1 << id; /* None is the default graph */
+  }
+  Py_XDECREF(list);
+  if (!good) Py_CLEAR(m);
+  return (PyObject *)m;
 }
-static PyObject *force_backprop(PyObject *m, PyObject *u)
+
+static PyObject *no_backprop(PyObject *m, PyObject *args)
 {
-  (void)m, (void)u;
-  return (PyObject *)make(GRAD, CHX_GRAD_ON);
+  (void)m;
+  return of_graphs(args, "no_backprop", CHX_GRAD_OFF);
+}
+static PyObject *force_backprop(PyObject *m, PyObject *args)
+{
+  (void)m;
+  return of_graphs(args, "force_backprop", CHX_GRAD_ON);
 }
 
 /* Holds from the call on, so that fallback("deny") alone does what it says; leaving a `with` restores what was before. */
@@ -113,10 +150,17 @@ static PyObject *fallback(PyObject *module, PyObject *policy)
 static PyMethodDef functions[] = {
     {"using_device", using_device, METH_O,
      "using_device(device)\n--\n\nInside of a `with`, new arrays of this thread are made on the device."},
-    {"no_backprop", no_backprop, METH_NOARGS,
-     "no_backprop()\n--\n\nInside of a `with`, this thread records nothing for backward."},
-    {"force_backprop", force_backprop, METH_NOARGS,
-     "force_backprop()\n--\n\nInside of a `with`, this thread records again."},
+#define NO_BACKPROP(name) \
+  {name, no_backprop, METH_VARARGS, \
+   name "(*backprop_ids)\n--\n\nInside of a `with`, this thread records nothing for backward; with ids of backprop_scope, or None " \
+        "for the default graph: nothing in those graphs."}
+    NO_BACKPROP("no_backprop"),
+    NO_BACKPROP("no_backprop_mode"), /* ChainerX's name */
+#define FORCE_BACKPROP(name) \
+  {name, force_backprop, METH_VARARGS, \
+   name "(*backprop_ids)\n--\n\nInside of a `with`, this thread records again; with ids: in those graphs."}
+    FORCE_BACKPROP("force_backprop"),
+    FORCE_BACKPROP("force_backprop_mode"),
     {"fallback", fallback, METH_O,
      "fallback(policy)\n--\n\nWhat happens in this thread from now on where a device has no kernel and the CPU would "
      "compute: 'allow', 'warn' (once, to the log) or 'deny' (NotImplementedError). After a `with` what was before "

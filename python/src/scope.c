@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * scope.c: each thread's owning scope, and a device for the time of one call.
+ * scope.c: each thread's owning scope, a device for the time of one call, and the scope that a callback runs in.
  */
 #include "chxpy.h"
 #include <pthread.h>
@@ -51,4 +51,19 @@ bool py_device_enter(chx_scope *s, PyObject *device, py_device_use *u)
 void py_device_leave(chx_scope *s, const py_device_use *u)
 {
   if (u->changed) chx_scope_set_device(s, u->before);
+}
+
+void py_call_enter(chx_scope *s, py_call *c)
+{
+  c->gil = PyGILState_Ensure();
+  c->outer = py_scope_self;
+  py_scope_self = s;
+  c->before = chx_scope_enter(s);
+}
+
+void py_call_leave(chx_scope *s, const py_call *c)
+{
+  chx_scope_leave(s, c->before);
+  py_scope_self = c->outer;
+  PyGILState_Release(c->gil);
 }
