@@ -13,6 +13,8 @@ NumPy, whose arrays are taken where they are given.
 from chx._core import *  # noqa: F401,F403  every name is made by the extension
 from chx._core import __version__  # noqa: F401
 from chx._function import Function  # noqa: F401
+from chx import random  # noqa: F401
+from chx.random import get_random_state, set_random_state  # noqa: F401
 
 newaxis = None
 inf = float("inf")

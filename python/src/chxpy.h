@@ -143,6 +143,7 @@ bool py_functions_init(PyObject *module);
 bool py_graphs_init(PyObject *module);                    /* graph.c */
 bool py_graph_from(PyObject *o, const char *what, chx_backprop_id *id); /* a BackpropId, or None: the default graph */
 bool py_graph_recorded(chx_scope *s, chx_backprop_id id);
+bool py_random_init(PyObject *module);                    /* random.c */
 chx_array *py_import_dlpack(chx_scope *s, PyObject *o);   /* dlpack.c */
 bool py_modes_init(PyObject *module);                     /* mode.c */
 #define py_function(f) ((PyCFunction)(void (*)(void))(f))

@@ -29,7 +29,7 @@ static bool init(PyObject *m)
   if (PyModule_AddObject(m, "ndarray", Py_NewRef((PyObject *)&py_array_type)) < 0) return false;
   return PyModule_AddFunctions(m, py_create_functions) == 0 && PyModule_AddFunctions(m, py_dlpack_functions) == 0 &&
          PyModule_AddFunctions(m, py_autograd_functions) == 0 && PyModule_AddFunctions(m, py_device_functions) == 0 &&
-         py_modes_init(m) && py_graphs_init(m) && py_functions_init(m) &&
+         py_modes_init(m) && py_graphs_init(m) && py_functions_init(m) && py_random_init(m) &&
          PyModule_AddStringConstant(m, "__version__", chx_version()) == 0;
 }
 
