@@ -15,6 +15,7 @@ from chx._core import __version__  # noqa: F401
 from chx._function import Function  # noqa: F401
 from chx import random  # noqa: F401
 from chx.random import get_random_state, set_random_state  # noqa: F401
+from chx._dtypes import can_cast, finfo, iinfo, isdtype, result_type  # noqa: F401
 
 newaxis = None
 inf = float("inf")

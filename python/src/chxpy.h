@@ -130,8 +130,8 @@ bool py_late_methods(PyObject *type_dict);
 
 extern PyBufferProcs py_buffer_procs;                     /* buffer.c */
 extern PyMethodDef py_array_methods[], py_create_functions[], py_dlpack_functions[], py_autograd_functions[],
-    py_device_functions[];
-extern PyMethodDef py_array_dlpack_methods[], py_array_autograd_methods[], py_array_shape_methods[];
+    py_device_functions[], py_dtype_functions[];
+extern PyMethodDef py_array_dlpack_methods[], py_array_autograd_methods[], py_array_shape_methods[], py_array_protocol_methods[];
 extern PyGetSetDef py_array_getset[];
 int py_set_shape(PyObject *self, PyObject *value, void *unused); /* shape.c */
 PyObject *py_grad_get(PyObject *self, void *unused);      /* autograd.c */
@@ -144,7 +144,7 @@ bool py_graphs_init(PyObject *module);                    /* graph.c */
 bool py_graph_from(PyObject *o, const char *what, chx_backprop_id *id); /* a BackpropId, or None: the default graph */
 bool py_graph_recorded(chx_scope *s, chx_backprop_id id);
 bool py_random_init(PyObject *module);                    /* random.c */
-chx_array *py_import_dlpack(chx_scope *s, PyObject *o);   /* dlpack.c */
+chx_array *py_import_dlpack(chx_scope *s, PyObject *o, int copy); /* dlpack.c; copy as py_array_from's */
 bool py_modes_init(PyObject *module);                     /* mode.c */
 #define py_function(f) ((PyCFunction)(void (*)(void))(f))
 

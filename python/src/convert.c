@@ -246,7 +246,7 @@ static chx_array *anything(chx_scope *s, PyObject *o, int dtype, int copy)
     return settle(s, from_buffer(s, o, copy == 1 || !host ? 1 : copy), dtype, false, copy != 0);
   }
   if (!is_sequence(o) && PyObject_HasAttrString(o, "__dlpack__"))
-    return settle(s, py_import_dlpack(s, o), dtype, copy == 1, copy != 0);
+    return settle(s, py_import_dlpack(s, o, copy), dtype, copy == 1, copy != 0);
   if (copy == 0) {
     PyErr_Format(PyExc_ValueError, "an object of type %s cannot become an array without a copy", Py_TYPE(o)->tp_name);
     return NULL;

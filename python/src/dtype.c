@@ -196,6 +196,21 @@ PyTypeObject py_dtype_type = {
   .tp_getset = getset,
 };
 
+static PyObject *promote_types(PyObject *module, PyObject *args)
+{
+  PyObject *a, *b;
+  int x, y;
+  (void)module;
+  if (!PyArg_ParseTuple(args, "OO:promote_types", &a, &b) || !py_dtype_from(a, &x) || !py_dtype_from(b, &y)) return NULL;
+  if (x && y) return py_dtype(chx_promote(x, y));
+  return PyErr_SetString(PyExc_TypeError, "promote_types: a dtype is None, want one such as 'float32'"), NULL;
+}
+
+PyMethodDef py_dtype_functions[] = {
+  {"promote_types", promote_types, METH_VARARGS,
+   "promote_types(type1, type2)\n--\n\nThe dtype that arrays of these two have together, as in NumPy 2."},
+  {0}};
+
 bool py_dtypes_init(PyObject *module)
 {
   static const char *const words[] = {['B'] = "bool", ['I'] = "int", ['U'] = "uint", ['F'] = "float", ['C'] = "complex"};

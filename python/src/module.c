@@ -13,22 +13,33 @@ static bool add_methods(PyTypeObject *type, PyMethodDef *list)
   return true;
 }
 
+static bool add_type(PyObject *m)
+{
+  PyMethodDef *const lists[] = {py_array_dlpack_methods, py_array_autograd_methods, py_array_shape_methods,
+                                py_array_protocol_methods};
+  if (PyType_Ready(&py_array_type) < 0) return false;
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+    if (!add_methods(&py_array_type, lists[i])) return false;
+  if (!py_ops_methods(m, py_array_type.tp_dict) || !py_late_methods(py_array_type.tp_dict)) return false;
+  PyType_Modified(&py_array_type);
+  return PyModule_AddObject(m, "ndarray", Py_NewRef((PyObject *)&py_array_type)) == 0;
+}
+
+static bool add_functions(PyObject *m)
+{
+  PyMethodDef *const lists[] = {py_create_functions, py_dlpack_functions, py_autograd_functions, py_device_functions,
+                                py_dtype_functions};
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+    if (PyModule_AddFunctions(m, lists[i]) < 0) return false;
+  return true;
+}
+
 static bool init(PyObject *m)
 {
   py_device_error = PyErr_NewExceptionWithDoc("chx.DeviceError", "A device is not there, is another than is wanted, or was lost.",
                                               PyExc_RuntimeError, NULL);
   if (!py_device_error || PyModule_AddObject(m, "DeviceError", Py_NewRef(py_device_error)) < 0) return false;
-  if (!py_dtypes_init(m) || !py_numbers_init() || !py_index_init() || !py_ops_init(m)) return false;
-  if (PyType_Ready(&py_array_type) < 0 || !add_methods(&py_array_type, py_array_dlpack_methods) ||
-      !add_methods(&py_array_type, py_array_autograd_methods) || !add_methods(&py_array_type, py_array_shape_methods) || !py_ops_methods(m, py_array_type.tp_dict) ||
-      !py_late_methods(py_array_type.tp_dict))
-    return false;
-  /* NumPy's functions do not take such arrays; its operators leave the expression to them. */
-  if (PyDict_SetItemString(py_array_type.tp_dict, "__array_ufunc__", Py_None) < 0) return false;
-  PyType_Modified(&py_array_type);
-  if (PyModule_AddObject(m, "ndarray", Py_NewRef((PyObject *)&py_array_type)) < 0) return false;
-  return PyModule_AddFunctions(m, py_create_functions) == 0 && PyModule_AddFunctions(m, py_dlpack_functions) == 0 &&
-         PyModule_AddFunctions(m, py_autograd_functions) == 0 && PyModule_AddFunctions(m, py_device_functions) == 0 &&
+  return py_dtypes_init(m) && py_numbers_init() && py_index_init() && py_ops_init(m) && add_type(m) && add_functions(m) &&
          py_modes_init(m) && py_graphs_init(m) && py_functions_init(m) && py_random_init(m) &&
          PyModule_AddStringConstant(m, "__version__", chx_version()) == 0;
 }
