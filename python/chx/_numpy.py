@@ -120,13 +120,14 @@ _ADAPTED = {
 
 
 def _required(f):
-    """How many of its arguments a function demands."""
+    """How many of its arguments a function demands: those before the first with a default, or before what goes by keyword alone."""
     text = getattr(f, "__text_signature__", None) or str(inspect.signature(f))
-    names = [p.strip() for p in text.split("=")[0].strip("()").split(",")]
-    names = names[: names.index("*")] if "*" in names else names
-    if "=" in text:
-        names = names[:-1] if not names[-1].startswith("*") else names
-    return len([n for n in names if n and not n.startswith("$") and n != "/"])
+    n = 0
+    for name in text.strip("()").split(", "):
+        if "=" in name or name.startswith("*"):
+            break
+        n += name not in ("/", "") and not name.startswith("$")
+    return n
 
 
 _plans = {}  # of each function of NumPy that was called: chx's, NumPy's parameters, how many go by position
