@@ -223,15 +223,24 @@ static bool run_view(chxi_call *c)
   return c->y[0] != NULL;
 }
 
-static bool run_routed(chxi_call *c)
+static bool run_route(chxi_call *c, const chxi_route *r)
 {
-  const chxi_route *r = chxi_route_find(c);
   if (chxi_likely(r->kind == CHX_ROUTE_KERNEL)) return chxi_run_kernel(c, r);
   if (r->kind == CHX_ROUTE_COMPOSED) return chxi_run_composed(c, true, r->reason);
   if (r->kind == CHX_ROUTE_STAGED || r->kind == CHX_ROUTE_MAPPED)
     return chxi_run_staged(c, r->kind, r->reason) || chxi_failed_in(c->s, c->op->name);
   return chxi_bad(c, CHX_EUNSUPPORTED, "no kernel for %s on %s (%s), want another dtype or device",
                   chx_dtype_name(chxi_call_dtype(c)), c->dev->spec, r->reason ? r->reason : "and no decomposition");
+}
+
+static bool run_routed(chxi_call *c)
+{
+  const chxi_route *r = chxi_route_find(c);
+  if (chxi_likely(!c->s->long_work) || !chxi_is_long(c, r->kind)) return run_route(c, r);
+  chxi_route kept = *r;
+  chx_long_work begun = chxi_long_begin(c->s);
+  bool done = run_route(c, &kept);
+  return chxi_long_end(c->s, begun) && done;
 }
 
 static chx_status run(chxi_call *c)

@@ -336,6 +336,16 @@ chx_array *chx_empty(chx_scope *s, int dtype, int ndim, const int64_t *shape)
   return result(s, chxi_array_new(s, s->dev, dtype, ndim, shape));
 }
 
+/* Bytes between an array's buffer and the host, in one way or the other; told of where they take long. */
+static bool move(chx_scope *s, chxi_buffer *b, uint64_t offset, void *dst, const void *src, uint64_t bytes)
+{
+  const bool told = chxi_unlikely(s->long_work != NULL) && chxi_copy_is_long(b->dev, bytes);
+  if (told && dst && !chxi_buffer_ready(s, b)) return false;
+  chx_long_work begun = told ? chxi_long_begin(s) : NULL;
+  bool done = dst ? chxi_download(s, b, offset, dst, bytes) : chxi_upload(s, b, offset, src, bytes);
+  return chxi_long_end(s, begun) && done;
+}
+
 chx_array *chx_from_host(chx_scope *s, int dtype, int ndim, const int64_t *shape, const void *data)
 {
   if (!good_shape(s, "from_host", dtype, ndim, shape)) return NULL;
@@ -345,7 +355,7 @@ chx_array *chx_from_host(chx_scope *s, int dtype, int ndim, const int64_t *shape
   uint64_t bytes = (uint64_t)chx_nbytes(a);
   if (bytes && !data)
     chx_scope_fail(s, CHX_EARG, "from_host: data is NULL, want %llu bytes", (unsigned long long)bytes);
-  if (!chxi_ok(s) || (bytes && !chxi_upload(s, a->buf, 0, data, bytes))) {
+  if (!chxi_ok(s) || (bytes && !move(s, a->buf, 0, NULL, data, bytes))) {
     chxi_failed_in(s, "from_host");
     chx_scope_rewind(s, mark, NULL);
     return NULL;
@@ -407,7 +417,7 @@ chx_status chx_read(chx_scope *s, const chx_array *a, void *dst, size_t dst_byte
   if (!a->buf) return memcpy(dst, a->t.imm, bytes), CHX_OK;
   size_t mark = s->n;
   const chx_array *d = bytes ? chxi_dense(s, a) : NULL;
-  if (d) chxi_download(s, d->buf, d->t.byte_offset - d->buf->offset, dst, bytes);
+  if (d) move(s, d->buf, d->t.byte_offset - d->buf->offset, dst, NULL, bytes);
   chx_scope_rewind(s, mark, NULL);
   return s->error;
 }
@@ -432,7 +442,7 @@ chx_status chx_write(chx_scope *s, chx_array *a, const void *src, size_t src_byt
     return chx_scope_fail(s, CHX_EARG, "write: the source has %zu bytes, want %zu", src ? src_bytes : 0, bytes);
   if (!a->buf || !chx_is_contiguous(a))
     return chx_scope_fail(s, CHX_EARG, "write: the array is a scalar or not contiguous, want a contiguous array");
-  if (bytes) chxi_upload(s, a->buf, a->t.byte_offset - a->buf->offset, src, bytes);
+  if (bytes) move(s, a->buf, a->t.byte_offset - a->buf->offset, NULL, src, bytes);
   if (!s->error) atomic_fetch_add(&a->buf->version, 1);
   return s->error;
 }
@@ -447,7 +457,7 @@ static bool item(chx_scope *s, const chx_array *a, unsigned char v[16])
                           chxi_shape_text(text, a->t.ndim, a->shape)),
            false;
   if (!a->buf) return memcpy(v, a->t.imm, 16), true;
-  return chxi_download(s, a->buf, a->t.byte_offset - a->buf->offset, v, chxi_dtypes[a->dtype].size);
+  return move(s, a->buf, a->t.byte_offset - a->buf->offset, v, NULL, chxi_dtypes[a->dtype].size);
 }
 
 double chx_item(chx_scope *s, const chx_array *a)

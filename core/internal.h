@@ -156,6 +156,8 @@ struct chx_scope {
   int (*promote)(int, int);
   bool own_random;
   chx_random_state random;
+  chx_long_work long_work; /* NULL: none, or it has been told and not yet told of the end */
+  void *long_ctx;
   chx_scope *link;
   char message[1024];
 };

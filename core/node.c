@@ -425,9 +425,11 @@ chx_status chx_set_grad(chx_scope *s, chx_array *leaf, const chx_array *grad)
 /* Adds to a leaf's gradient. In place where nobody else sees the old one and `in_place` allows it. */
 bool chxi_leaf_add(chx_scope *s, chxi_node *n, int id, chx_array *gx, bool in_place)
 {
+  chx_long_work told = s->long_work;
+  s->long_work = NULL; /* who waits for the node may hold what the end of long work takes */
   lock_node(n);
   chxi_leaf_grad *g = leaf_grad(n, id, true);
-  chx_array *old = g ? g->g : NULL;
+  chx_array *old = g ? g->g : NULL, *gone = NULL;
   bool fine = g != NULL;
   if (fine && !old) { /* the leaf's own: in-place forms may be used on it */
     bool shared = !gx->buf || atomic_load(&gx->refs) > 1 || atomic_load(&gx->buf->refs) > 1 || !(gx->t.flags & CHX_T_CONTIGUOUS);
@@ -441,10 +443,12 @@ bool chxi_leaf_add(chx_scope *s, chxi_node *n, int id, chx_array *gx, bool in_pl
     chx_array *sum = chx_add(s, old, gx);
     if ((fine = sum != NULL)) {
       g->g = chx_keep(sum);
-      chx_release(old);
+      gone = old;
     }
   }
   unlock_node(n);
+  s->long_work = told;
+  chx_release(gone);
   if (!g) chx_scope_fail(s, CHX_ENOMEM, "backward: out of memory");
   return fine;
 }

@@ -287,8 +287,10 @@ chx_array *chx_load_npy(chx_scope *s, const char *path)
   w.in.left = w.file.size;
   snprintf(what, sizeof what, "load_npy: %s", path);
   const size_t mark = s->n;
+  chx_long_work begun = chxi_long_begin(s);
   chx_array *a = chx_scope_rewind(s, mark, chxi_npy_read(s, what, &w.in));
   chxi_file_close(&w.file);
+  if (!chxi_long_end(s, begun)) chx_scope_rewind(s, mark, a = NULL);
   if (a && s->flags & CHX_SCOPE_OWNED && !s->depth) s->n--; /* an owning scope's result is the caller's */
   return a;
 }
@@ -301,7 +303,9 @@ chx_status chx_save_npy(chx_scope *s, const char *path, const chx_array *a)
   if (!a) return chx_scope_fail(s, CHX_EARG, "save_npy: the array is NULL, want an array");
   if (!chxi_file_create(s, &w.file, "save_npy", path)) return s->error;
   snprintf(what, sizeof what, "save_npy: %s", path);
+  chx_long_work begun = chxi_long_begin(s);
   if (chxi_npy_write(s, what, &w.out, a)) chxi_file_commit(s, &w.file);
   chxi_file_close(&w.file);
+  chxi_long_end(s, begun);
   return s->error;
 }

@@ -99,9 +99,11 @@ chx_array *chx_npz_get(chx_scope *s, chx_npz *z, const char *name)
   }
   snprintf(what, sizeof what, "npz_get: %s: %s", z->zip.file.path, name);
   const size_t mark = s->n;
+  chx_long_work begun = chxi_long_begin(s);
   chxi_input *in = chxi_zip_input(s, what, &z->zip, z->index[i].entry);
   chx_array *a = chx_scope_rewind(s, mark, in ? chxi_npy_read(s, what, in) : NULL);
   chxi_zip_input_free(in);
+  if (!chxi_long_end(s, begun)) chx_scope_rewind(s, mark, a = NULL);
   if (a && s->flags & CHX_SCOPE_OWNED && !s->depth) s->n--; /* an owning scope's result is the caller's */
   return a;
 }
@@ -145,10 +147,12 @@ chx_status chx_save_npz(chx_scope *s, const char *path, int n, const char *const
       if (!strcmp(names[j], names[i]))
         return chx_scope_fail(s, CHX_EARG, "save_npz: two arrays are named \"%.200s\", want one", names[i]);
   }
+  chx_long_work begun = chxi_long_begin(s);
   chxi_zip_writer *w = chxi_zip_create(s, "save_npz", path);
   bool good = w != NULL;
   for (int i = 0; i < n && good; i++) good = write_one(s, w, path, names[i], arrays[i], compress != 0);
   if (good) chxi_zip_commit(s, w);
   chxi_zip_free(w);
+  chxi_long_end(s, begun);
   return s->error;
 }

@@ -120,6 +120,7 @@ bool chxi_stream_wait(chx_scope *s, chxi_stream *q);             /* until it has
 bool chxi_before_read(chx_scope *s, chxi_stream *q, chxi_buffer *b);   /* orders q after b's last write */
 bool chxi_before_write(chx_scope *s, chxi_stream *q, chxi_buffer *b);  /* and after the reads since */
 void chxi_after(chxi_stream *q, chxi_buffer *b, bool wrote);
+bool chxi_buffer_ready(chx_scope *s, chxi_buffer *b);            /* waits for its last write; false: that was given up (work.c) */
 bool chxi_buffer_settled(chx_scope *s, chxi_buffer *b);          /* waits for all uses; false: its content was lost */
 /* Likewise in a queue that is not ours, by its native handle, which waits in place of the host; NULL: the host does. */
 bool chxi_buffer_followed(chx_scope *s, chxi_buffer *b, void *native);
@@ -151,6 +152,25 @@ void chxi_capture_lost(chxi_stream *q, const char *why); /* gives up what q reco
 /* Memory that recorded commands use and nobody else does any more, for a new buffer; NULL: none, or nothing is recorded. */
 chxi_buffer *chxi_capture_reuse(chxi_device *dev, uint64_t asked, uint64_t bytes);
 bool chxi_capture_made(chx_scope *s, chxi_buffer *b); /* b is new: keeps it if the thread records; false: it is gone */
+
+/* ---- what takes long (work.c) -------------------------------------------------------------------------------------------------- */
+
+bool chxi_many_is_long(const chxi_call *c, int route);
+/* Whether a call does, that was inferred and routed so. Of few elements none does, whatever is done with them. */
+static inline bool chxi_is_long(const chxi_call *c, int route)
+{
+  enum { FEW = 64 };
+  int64_t n = c->dev->queued ? FEW + 1 : 0, made = 1;
+  for (int i = 0; i < c->n_in; i++) n += c->in[i] ? c->in[i]->size : 0;
+  for (int i = 0; i < c->out[0].ndim; i++) made *= c->out[0].shape[i];
+  return chxi_unlikely(n > FEW || made > FEW) && chxi_many_is_long(c, route);
+}
+bool chxi_copy_is_long(const chxi_device *dev, uint64_t bytes); /* between dev and the host */
+/* Around what takes long; the scope's function is told, if it has one. No lock is held. */
+chx_long_work chxi_long_begin(chx_scope *s);
+bool chxi_long_end(chx_scope *s, chx_long_work begun); /* false: it is given up, and the error is in s */
+/* In a scope with such a function: waits for q's point as long as that wants it. False as above. */
+bool chxi_long_wait(chx_scope *s, chxi_stream *q, uint64_t point);
 
 /* ---- memory between devices (transfer.c) --------------------------------------------------------------------------- */
 

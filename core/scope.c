@@ -41,6 +41,7 @@ chx_scope *chx_scope_begin_with(const char *device, unsigned flags)
   s->n = 0;
   s->promote = chx_promote;
   s->own_random = false;
+  s->long_work = NULL;
   s->dev = NULL;
   s->link = NULL;
   s->th = chxi_thread_self();

@@ -209,6 +209,12 @@ void chxi_after(chxi_stream *q, chxi_buffer *b, bool wrote)
   chxi_stream_order(NULL, NULL, full);
 }
 
+bool chxi_buffer_ready(chx_scope *s, chxi_buffer *b)
+{
+  struct chxi_use wrote = uses_of(b).wrote;
+  return !wrote.q || !(atomic_load(&b->valid) & CHXI_ON_DEVICE) || chxi_long_wait(s, wrote.q, wrote.point);
+}
+
 bool chxi_buffer_settled(chx_scope *s, chxi_buffer *b)
 {
   if (!b->dev->queued) return true;
@@ -241,6 +247,7 @@ chx_status chx_sync(chx_scope *s)
 {
   chxi_stream *q;
   if (!chxi_ok(s)) return chx_scope_error(s);
-  if (s->dev->queued && chxi_self && (q = chxi_self->streams[s->dev->id])) chxi_stream_wait(s, q);
+  if (!s->dev->queued || !chxi_self || !(q = chxi_self->streams[s->dev->id])) return CHX_OK;
+  if (!s->long_work || q->capture || chxi_long_wait(s, q, chxi_stream_mark(q))) chxi_stream_wait(s, q);
   return s->error;
 }

@@ -395,7 +395,12 @@ static bool across(chx_scope *s, const chx_array *a, chx_array *y)
 chx_array *chxi_move(chx_scope *s, const chx_array *a, chxi_device *dev)
 {
   size_t at = s->n;
+  const uint64_t bytes = (uint64_t)chx_nbytes(a);
+  const bool told = chxi_unlikely(s->long_work != NULL) && (chxi_copy_is_long(a->buf->dev, bytes) || chxi_copy_is_long(dev, bytes));
   chx_array *y = chxi_array_new(s, dev, a->dtype, a->t.ndim, a->shape);
+  if (y && told && !dev->queued && !chxi_buffer_ready(s, a->buf)) y = NULL;
+  chx_long_work begun = y && told ? chxi_long_begin(s) : NULL;
   if (y && !across(s, a, y)) y = NULL;
+  if (!chxi_long_end(s, begun)) y = NULL;
   return chx_scope_rewind(s, at, y);
 }

@@ -115,6 +115,15 @@ int chx_scope_set_grad(chx_scope *s, int mode);
 enum { CHX_FALLBACK_ALLOW = 0, CHX_FALLBACK_WARN = 1, CHX_FALLBACK_DENY = 2 };
 int chx_scope_set_fallback(chx_scope *s, int policy);
 
+/* chx_scope_set_long_work: have fn told, by the scope's thread, of what takes long in its calls: fn(ctx, 1) before, fn(ctx, 0) after. So
+ * a binding gives its interpreter's lock away meanwhile. Told of are, from about 10 us of estimated work on, an operator's kernel with
+ * what its route needs, also inside of backward; reading, writing and files; and waiting for a device. In between, chx uses no graph
+ * of the program and calls none of its hooks; a deleter (chx_wrap) may be called. fn must not use the scope.
+ * fn(ctx, 0) returns 0 to go on. Otherwise the call fails with CHX_EFAILED, "interrupted"; chx_sync and chx_read, which ask every
+ * 20 ms while they wait for a device, do so at once, and what is queued goes on. NULL: nobody is told, which is the default. */
+typedef int (*chx_long_work)(void *ctx, int begins);
+void chx_scope_set_long_work(chx_scope *s, chx_long_work fn, void *ctx);
+
 /* ---- devices and plugins ------------------------------------------------------------------------------------- */
 
 /* chx_load_plugin: load a plugin from a file; its backend's name is the plugin's own. */
