@@ -302,7 +302,9 @@ chx_status chx_apply(chx_scope *s, const chx_op *op, const chx_array *const *in,
   done = done && run(&c) == CHX_OK;
   if (chxi_unlikely(told)) done = chxi_observe(&c, done ? 1 : -1) && done;
   s->depth--;
+  if (watched && done && !s->depth && chxi_nans_matter()) done = chxi_results_nan_free(&c, n_out);
   if (chxi_unlikely(!done)) {
+    if (chxi_places() && !s->depth) chxi_add_arrays(s, op->inputs, op->n_in, in, n_in);
     chx_scope_rewind(s, mark, NULL);
     return refuse(s, out, n_out);
   }

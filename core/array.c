@@ -94,6 +94,7 @@ static chx_array *header(chx_scope *s)
   atomic_init(&a->refs, 1);
   atomic_init(&a->vrefs, 1);
   a->node = NULL;
+  a->place = NULL;
   a->mask = 0;
   a->node_out = 0;
   a->weak = 0;

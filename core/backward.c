@@ -305,6 +305,7 @@ static bool gradients(walk *w, pending *p)
       if (!w->record && gx[i] == values[k]) gx[i] = chx_detach(s, gx[i]);
     if (gx[i] && !gx[i]->buf) gx[i] = chx_copy(s, gx[i]); /* a scalar */
     if (gx[i]) gx[i] = fit(s, gx[i], n->meta[i].dtype, n->meta[i].ndim, n->meta[i].shape);
+    if (chxi_nans_matter() && gx[i] && !chxi_gradient_nan_free(s, n->op, i, gx[i])) break;
     if (gx[i]) add_pending(w, n->in[i].node, (int)n->in[i].out, gx[i]);
   }
   s->dev = home;
@@ -327,6 +328,7 @@ static bool step(walk *w)
         if (p->g[o]) fine = chxi_leaf_add(s, n, w->id, p->g[o], !w->record);
   } else if (fine)
     fine = gradients(w, p);
+  if (chxi_unlikely(!fine)) chxi_add_place(s, n->place);
   chx_scope_rewind(s, mark, NULL);
   pending_free(p);
   return fine;
@@ -414,12 +416,13 @@ static bool good_outputs(walk *w, const char *what, const chx_array *const *ys, 
   if (n < 1 || !ys) return chx_scope_fail(w->s, CHX_EARG, "%s: no output was given, want at least one", what), false;
   for (int i = 0; i < n; i++) {
     if (!ys[i]) return chx_scope_fail(w->s, CHX_EARG, "%s: output %d is NULL, want an array", what, i), false;
-    if (!(ys[i]->mask & w->bit) || !ys[i]->node)
-      return chx_scope_fail(
-                 w->s, CHX_EARG,
-                 "%s: output %d does not take part in graph %d, want one computed from an array with chx_require_grad",
-                 what, i, w->id),
-             false;
+    if (!(ys[i]->mask & w->bit) || !ys[i]->node) {
+      chx_scope_fail(w->s, CHX_EARG,
+                     "%s: output %d does not take part in graph %d, want one computed from an array with chx_require_grad",
+                     what, i, w->id);
+      if (chxi_places()) chxi_add_arrays(w->s, (const char *[]){"it"}, 1, &ys[i], 1);
+      return false;
+    }
   }
   return true;
 }

@@ -105,6 +105,7 @@ struct chx_array {
   atomic_int refs, vrefs;
   chxi_buffer *buf;    /* NULL: a host scalar, in t.imm */
   chxi_node *node;     /* how it was made; NULL: it takes part in no graph */
+  const char *place;   /* where; NULL: nobody said */
   uint64_t mask;       /* the graphs it takes part in */
   int32_t node_out;    /* which output of node */
   uint8_t dtype, weak; /* weak: 'B', 'I', 'F' or 0; the value is then in w, not in t.imm */
@@ -321,7 +322,7 @@ chx_status chxi_parallel_for(int64_t n, int64_t grain, void (*fn)(int64_t begin,
 
 /* ---- who watches calls (observe.c) ------------------------------------------------------------------------------------------ */
 
-enum { CHXI_WATCH_TRACE = 1, CHXI_WATCH_OBSERVER = 2 };
+enum { CHXI_WATCH_TRACE = 1, CHXI_WATCH_OBSERVER = 2, CHXI_WATCH_NANS = 4 };
 extern atomic_int chxi_watched; /* a set of these; 0: nobody */
 void chxi_watch(int by, bool on);
 bool chxi_observe(chxi_call *c, int done); /* 0: before it runs; then 1, or -1: it failed. False: there is an error in the scope */

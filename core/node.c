@@ -209,6 +209,7 @@ static chxi_node *node_new(chx_scope *s, size_t bytes, uint64_t mask)
   n->attr = NULL;
   n->hooks = NULL;
   n->grads = NULL;
+  n->place = chxi_place_now();
   if (chxi_unlikely(mask & ~(uint64_t)1)) count_nodes(mask, 1);
   return n;
 }

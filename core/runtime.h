@@ -245,6 +245,29 @@ void chxi_op_publish(const chx_op *op); /* op.c: the next id is op's; from now o
 void chxi_device_learn(const chx_op *op); /* device.c: kernels of the devices that are there already */
 void chxi_route_learn(const chx_op *op); /* route.c: what CHX_ROUTE said of it */
 
+/* ---- places (place.c) ---------------------------------------------------------------------------------------------------------- */
+
+extern _Atomic(chx_place_hook) chxi_place_hook;
+const char *chxi_place_asked(chx_place_hook fn);
+static inline const char *chxi_place_now(void) /* NULL: nobody knows */
+{
+  chx_place_hook fn = atomic_load_explicit(&chxi_place_hook, memory_order_relaxed);
+  return chxi_unlikely(fn != NULL) ? chxi_place_asked(fn) : NULL;
+}
+static inline bool chxi_places(void) { return atomic_load_explicit(&chxi_place_hook, memory_order_relaxed) != NULL; }
+/* Adds to the scope's error: where a node was recorded; what arrays are and where they were made. */
+void chxi_add_place(chx_scope *s, const char *place);
+void chxi_add_arrays(chx_scope *s, const char *const *names, int n_names, const chx_array *const *a, int n);
+
+/* ---- the search for NaN (nan.c); false: there is one, and the error is in the scope ------------------------------------------- */
+
+bool chxi_results_nan_free(const chxi_call *c, int n_out);
+bool chxi_gradient_nan_free(chx_scope *s, const chx_op *op, int i, const chx_array *gx);
+static inline bool chxi_nans_matter(void)
+{
+  return chxi_unlikely(atomic_load_explicit(&chxi_watched, memory_order_relaxed) & CHXI_WATCH_NANS);
+}
+
 /* ---- plans (plan.c) --------------------------------------------------------------------------------------------------------- */
 
 /* Finds or prepares; sets call->plan and workspace_bytes. The plan stays until chxi_plan_done. */
@@ -281,6 +304,7 @@ struct chxi_node {
   void *attr;
   chxi_hook *hooks;
   chxi_leaf_grad *grads;   /* of a leaf */
+  const char *place;       /* where it was recorded; NULL: nobody was asked */
   chxi_node *link;         /* of the list that releases without recursion */
 };
 

@@ -493,6 +493,19 @@ chx_status chx_connect(chx_scope *s, const chx_function *f, const chx_array *con
  * which is held by one reference, and by nothing else: with them it would go. */
 int chx_function_is_held_by(const chx_array *const *ys, int n);
 
+/* Where in a program an array was made: a string that lasts as long as the process, such as "train.py:12". With a hook, errors name it: a
+ * wrong call of an operator each operand's dtype, shape, device and place; backward the place of the call whose gradient failed.
+ * chx_set_place_hook: fn is asked for the place by the thread that records a node or makes a leaf; it must not use chx. NULL, the
+ * default: nobody is. For the process. chx_set_place says it of an array, which must be the caller's alone; chx_place is what was said,
+ * else where the array's node was recorded, or NULL. */
+typedef const char *(*chx_place_hook)(void *ctx);
+void chx_set_place_hook(chx_place_hook fn, void *ctx);
+void chx_set_place(chx_array *a, const char *place);
+const char *chx_place(const chx_array *a);
+/* chx_set_nan_check: a NaN in the result of an operator that the program calls, or in a gradient that backward computes, is an error,
+ * CHX_EFAILED, that names the operator. It waits for every result. For the process; 0, the default: none is looked for. */
+void chx_set_nan_check(int on);
+
 /* Gradient checkers. f computes n_y outputs from n_x inputs, in scope s. chx_check_grad compares backward with central
  * differences, weighted by random output gradients; chx_check_grad_twice does so for the gradient's own gradient.
  * CHX_OK, or CHX_EFAILED with the worst element in the message. Use f64. */
