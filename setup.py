@@ -143,7 +143,7 @@ if __name__ == "__main__":
                 sorted(glob.glob("python/src/*.c")),
                 depends=glob.glob("python/src/*.h") + glob.glob("include/chx/*"),
                 include_dirs=["include"],
-                libraries=["chx"],
+                libraries=["chx-nn", "chx"],
                 runtime_library_dirs=["$ORIGIN/lib"],
                 extra_compile_args=["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wshadow"],
             )

@@ -24,7 +24,11 @@ pi = 3.141592653589793
 e = 2.718281828459045
 
 
-def __getattr__(name):  # functions that are made of others, at their first use
+def __getattr__(name):  # what is found at its first use: parts of the package, and functions that are made of others
+    if name in ("nn", "optim"):
+        import importlib
+
+        return importlib.import_module("chx." + name)
     if not name.startswith("_"):
         from chx import _functions
 
@@ -37,4 +41,4 @@ def __getattr__(name):  # functions that are made of others, at their first use
 def __dir__():
     from chx import _functions
 
-    return sorted(set(globals()) | set(_functions.TABLE))
+    return sorted(set(globals()) | set(_functions.TABLE) | {"nn", "optim"})

@@ -49,6 +49,7 @@ PyObject *py_shape(const chx_array *a); /* a tuple */
 
 extern _Thread_local chx_scope *py_scope_self;
 chx_scope *py_scope_begin(void);
+void py_nn_thread_end(void); /* ends this thread's scope for nn (nn_scope.c) */
 /* This thread's scope; NULL with an exception where it cannot begin. */
 static inline chx_scope *py_scope(void) { return likely(py_scope_self != NULL) ? py_scope_self : py_scope_begin(); }
 
@@ -130,7 +131,7 @@ bool py_late_methods(PyObject *type_dict);
 
 extern PyBufferProcs py_buffer_procs;                     /* buffer.c */
 extern PyMethodDef py_array_methods[], py_create_functions[], py_dlpack_functions[], py_autograd_functions[],
-    py_device_functions[], py_dtype_functions[];
+    py_device_functions[], py_dtype_functions[], py_file_functions[], py_nn_functions[];
 extern PyMethodDef py_array_dlpack_methods[], py_array_autograd_methods[], py_array_shape_methods[], py_array_protocol_methods[];
 extern PyGetSetDef py_array_getset[];
 int py_set_shape(PyObject *self, PyObject *value, void *unused); /* shape.c */

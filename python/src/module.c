@@ -28,7 +28,7 @@ static bool add_type(PyObject *m)
 static bool add_functions(PyObject *m)
 {
   PyMethodDef *const lists[] = {py_create_functions, py_dlpack_functions, py_autograd_functions, py_device_functions,
-                                py_dtype_functions};
+                                py_dtype_functions,  py_file_functions, py_nn_functions};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
     if (PyModule_AddFunctions(m, lists[i]) < 0) return false;
   return true;

@@ -11,6 +11,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void thread_end(void *s)
 {
+  py_nn_thread_end();
   py_scope_self = NULL;
   chx_scope_end(s);
 }
