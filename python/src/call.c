@@ -15,20 +15,6 @@ enum { MAX_ATTR = 1024 };
 
 static PyObject *word_out, *word_axes, *word_axis;
 
-chx_status py_apply(chx_scope *s, const chx_op *op, const chx_array *const *in, int n_in, const void *attr,
-                    chx_array **out, int n_out)
-{
-  enum { MUCH = 1 << 15 }; /* elements: from here on a call takes longer than giving the GIL away and taking it */
-  chx_status status;
-  bool much = false;
-  for (int i = 0; i < n_in; i++) much |= in[i] && chx_size(in[i]) >= MUCH;
-  if (likely(!much)) return chx_apply(s, op, in, n_in, attr, out, n_out);
-  for (int i = 0; i < n_in; i++)
-    if (in[i] && chx_is_backprop_required(s, in[i])) return chx_apply(s, op, in, n_in, attr, out, n_out);
-  Py_BEGIN_ALLOW_THREADS status = chx_apply(s, op, in, n_in, attr, out, n_out);
-  Py_END_ALLOW_THREADS return status;
-}
-
 /* ---- arguments ------------------------------------------------------------------------------------------------------------- */
 
 static int find(const py_op *f, PyObject *name)

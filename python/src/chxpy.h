@@ -52,6 +52,11 @@ chx_scope *py_scope_begin(void);
 void py_nn_thread_end(void); /* ends this thread's scope for nn (nn_scope.c) */
 /* This thread's scope; NULL with an exception where it cannot begin. */
 static inline chx_scope *py_scope(void) { return likely(py_scope_self != NULL) ? py_scope_self : py_scope_begin(); }
+/* An owning scope on a device (NULL: the default), whose long work is done without the GIL. May be in error. */
+chx_scope *py_scope_new(const char *device);
+/* Around what may run any Python code in the middle of a call of the core: that code gets a scope of its own if it wants one. */
+chx_scope *py_scope_hide(void);
+void py_scope_show(chx_scope *hidden);
 
 PyObject *py_fail(chx_scope *s);                 /* raises the scope's error and clears it; returns NULL */
 PyObject *py_fail_as(chx_scope *s, PyObject *kind); /* as this exception, if it is one of arguments (CHX_EARG) */
@@ -109,9 +114,11 @@ bool py_ints_from(PyObject *o, const char *what, chx_ints *out); /* an int or a 
 
 /* ---- calls (call.c, number.c, index.c) -------------------------------------------------------------------------------------- */
 
-/* chx_apply, without the GIL where it is much work and nothing is recorded. */
-chx_status py_apply(chx_scope *s, const chx_op *op, const chx_array *const *in, int n_in, const void *attr, chx_array **out,
-                    int n_out);
+static inline chx_status py_apply(chx_scope *s, const chx_op *op, const chx_array *const *in, int n_in, const void *attr,
+                                  chx_array **out, int n_out)
+{
+  return chx_apply(s, op, in, n_in, attr, out, n_out);
+}
 bool py_ops_init(PyObject *module);       /* a callable for each operator */
 bool py_ops_methods(PyObject *module, PyObject *type_dict); /* those that are methods of ndarray, too */
 bool py_numbers_init(void);

@@ -13,8 +13,10 @@ static void end_buffer(void *ctx)
 {
   if (!Py_IsInitialized()) return; /* at the end of the process nobody is left to give it back to */
   PyGILState_STATE gil = PyGILState_Ensure();
+  chx_scope *s = py_scope_hide(); /* what ends with the buffer may be anything */
   PyBuffer_Release(ctx);
   PyMem_Free(ctx);
+  py_scope_show(s);
   PyGILState_Release(gil);
 }
 

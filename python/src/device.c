@@ -76,8 +76,8 @@ static PyObject *synchronize(PyObject *m, PyObject *args)
   py_device_use use;
   (void)m;
   if (!s || !PyArg_ParseTuple(args, "|O:synchronize", &device) || !py_device_enter(s, device, &use)) return NULL;
-  Py_BEGIN_ALLOW_THREADS chx_sync(s);
-  Py_END_ALLOW_THREADS bool done = py_check(s);
+  chx_sync(s);
+  bool done = py_check(s);
   py_device_leave(s, &use);
   return done ? Py_NewRef(Py_None) : NULL;
 }

@@ -49,8 +49,14 @@ __attribute__((visibility("default"))) /* later Pythons say so themselves */
 #endif
 PyMODINIT_FUNC PyInit__core(void)
 {
-  static struct PyModuleDef def = {PyModuleDef_HEAD_INIT, .m_name = "chx._core", .m_doc = "What the package chx is made of.", .m_size = -1};
+  /* Of size 0, so that each interpreter asks here; types and the threads' scopes are the process's, and one interpreter's. */
+  static struct PyModuleDef def = {PyModuleDef_HEAD_INIT, .m_name = "chx._core", .m_doc = "What the package chx is made of.", .m_size = 0};
+  static PyObject *made;
+  if (PyThreadState_Get()->interp != PyInterpreterState_Main())
+    return PyErr_SetString(PyExc_ImportError, "chx works in the main interpreter alone, not in a subinterpreter"), NULL;
+  if (made) return Py_NewRef(made);
   PyObject *m = PyModule_Create(&def);
   if (m && !init(m)) Py_CLEAR(m);
+  made = m ? Py_NewRef(m) : NULL;
   return m;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * scope.c: each thread's owning scope, a device for the time of one call, and the scope that a callback runs in.
+ * scope.c: each thread's owning scope, the GIL in long work, a device for the time of one call, and the scope that a callback runs in.
  */
 #include "chxpy.h"
 #include <pthread.h>
@@ -19,10 +19,50 @@ static void thread_end(void *s)
 /* Made before libchx makes its own, so that a thread's scope ends before what it stands on. */
 static void make_key(void) { pthread_key_create(&key, thread_end); }
 
+/* ---- long work is done without the GIL --------------------------------------------------------------------------------------- */
+
+chx_scope *py_scope_hide(void)
+{
+  chx_scope *s = py_scope_self;
+  py_scope_self = NULL;
+  return s;
+}
+
+void py_scope_show(chx_scope *hidden)
+{
+  if (!hidden) return;
+  chx_scope_end(py_scope_self);
+  py_scope_self = hidden;
+  pthread_setspecific(key, hidden);
+}
+
+/* Signals are seen to as soon as the GIL is back: an exception of their handlers, as KeyboardInterrupt, ends the call. */
+static int long_work(void *unused, int begins)
+{
+  static _Thread_local PyThreadState *saved;
+  (void)unused;
+  if (begins) {
+    saved = PyEval_SaveThread();
+    return 0;
+  }
+  PyEval_RestoreThread(saved);
+  chx_scope *s = py_scope_hide();
+  int raised = PyErr_CheckSignals();
+  py_scope_show(s);
+  return raised;
+}
+
+chx_scope *py_scope_new(const char *device)
+{
+  chx_scope *s = chx_scope_begin_with(device, CHX_SCOPE_OWNED);
+  chx_scope_set_long_work(s, long_work, NULL);
+  return s;
+}
+
 chx_scope *py_scope_begin(void)
 {
   pthread_once(&once, make_key);
-  chx_scope *s = chx_scope_begin_with(NULL, CHX_SCOPE_OWNED);
+  chx_scope *s = py_scope_new(NULL);
   if (chx_scope_error(s)) {
     py_fail(s);
     chx_scope_end(s);

@@ -113,9 +113,7 @@ PyObject *py_item(chx_scope *s, const chx_array *a)
     PyErr_Format(PyExc_ValueError, "the array has %lld elements, want one", (long long)chx_size(a));
     return NULL;
   }
-  Py_BEGIN_ALLOW_THREADS
   chx_read(s, a, v, (size_t)chx_nbytes(a));
-  Py_END_ALLOW_THREADS
   return py_check(s) ? py_from_element(chx_dtype(a), v) : NULL;
 }
 
@@ -141,9 +139,7 @@ PyObject *py_tolist(chx_scope *s, const chx_array *a)
   size_t bytes = (size_t)chx_nbytes(a);
   char *data = PyMem_RawMalloc(bytes ? bytes : 1);
   if (!data) return PyErr_NoMemory();
-  Py_BEGIN_ALLOW_THREADS
   chx_read(s, a, data, bytes);
-  Py_END_ALLOW_THREADS
   const char *p = data;
   PyObject *list = py_check(s) ? nested(a, 0, &p) : NULL;
   PyMem_RawFree(data);
