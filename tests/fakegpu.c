@@ -199,6 +199,16 @@ typedef struct graph { work *first, **last; } graph;
 typedef struct event { stream *on; uint64_t at; bool captured; } event;
 static stream *streams;
 
+/* The stream of a handle: 1 and 2 are the vendors' names of the default streams. */
+static stream *stream_of(void *handle)
+{
+  static stream defaults[2];
+  if ((uintptr_t)handle != 1 && (uintptr_t)handle != 2) return handle;
+  stream *s = &defaults[(uintptr_t)handle - 1];
+  if (!s->last) s->last = &s->first;
+  return s;
+}
+
 static void step(stream *s)
 {
   work *w = s->first;
@@ -216,7 +226,7 @@ static void run_to(stream *s, uint64_t at)
 
 void fake_later(void *of, void (*fn)(void *), const void *arg, uint64_t bytes)
 {
-  stream *s = of;
+  stream *s = stream_of(of);
   work *w = malloc(sizeof *w + bytes);
   w->next = NULL;
   w->fn = fn;
@@ -328,8 +338,8 @@ drv_result f_StreamCreate(drv_stream *out, unsigned flags)
 drv_result f_StreamSynchronize(drv_stream of)
 {
   MAY_FAIL("StreamSynchronize");
-  NOT_CAPTURING(of);
-  stream *s = (stream *)(void *)of;
+  stream *s = stream_of((void *)of);
+  NOT_CAPTURING(s);
   pthread_mutex_lock(&lock);
   run_to(s, UINT64_MAX);
   pthread_mutex_unlock(&lock);
@@ -418,7 +428,7 @@ drv_result f_StreamWaitEvent(drv_stream s, drv_event of, unsigned flags)
 {
   const event *e = (event *)(void *)of;
   (void)flags;
-  if (((stream *)(void *)s)->captures || e->captured) return spoil(e->captured ? e->on : (stream *)(void *)s, E_ISOLATION);
+  if (stream_of((void *)s)->captures || e->captured) return spoil(e->captured ? e->on : stream_of((void *)s), E_ISOLATION);
   fake_later((void *)s, wait_for, (void *)of, sizeof(event)); /* as it was recorded when this was called */
   fake_say("StreamWaitEvent");
   return DRV_SUCCESS;
