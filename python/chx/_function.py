@@ -22,8 +22,9 @@ class Function:
     further; a single one need not be in a tuple. Made of chx's operators, it can be differentiated again.
 
     What is no array goes into the constructor. An object is for one call; it and what it holds stay as long as the graph does. A value
-    that is retained is freed by backward, is checked for being overwritten, and takes part in the graph where the gradient is
-    differentiated; one that is an attribute of self does not.
+    that is retained is freed by backward and is checked for being overwritten. Where the gradient is differentiated, too, inputs and
+    outputs that were retained are differentiated through; anything else that forward has computed counts as a constant: what depends on the
+    inputs is better computed again, or made an output.
 
     Without a backward the function stops gradients. Where a function is made of operators, none of this is needed: a Python function is
     enough.
@@ -77,11 +78,12 @@ class Function:
         return outputs[0] if single else outputs
 
     def _go_back(self, grads, values, needs):
+        before = self._values, self.needs
         self._values, self.needs = values, needs
         try:
             given = self.backward(*grads)
         finally:
-            del self._values, self.needs
+            self._values, self.needs = before
         if given is None or type(given) is ndarray:
             given = (given,)
         elif not isinstance(given, (tuple, list)):

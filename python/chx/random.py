@@ -177,8 +177,9 @@ def _export():
              "bernoulli binomial permutation shuffle choice get_state set_state").split()
     for name in names:
         globals()[name] = getattr(_process, name)
-    __all__.extend(names + ["RandomState", "get_random_state", "set_random_state"])
+    __all__.extend(names + ["RandomState", "default_rng", "get_random_state", "set_random_state"])
 
 
 _export()
+default_rng = RandomState  # NumPy's name of how a generator is made
 get_random_state, set_random_state = _process.get_state, _process.set_state

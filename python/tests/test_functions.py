@@ -96,6 +96,23 @@ def test_checked_against_differences(make, n):
         chx.check_double_grad(lambda *xs: make().apply(*xs), xs)
 
 
+def test_what_is_in_between_is_a_constant_to_second_order():
+    with pytest.raises(AssertionError, match="check_grad_twice"):
+        chx.check_double_grad(lambda x: Middle().apply(x), chx.array([0.5, 0.7]))
+
+
+def test_in_hooks():
+    x = leaf()
+    x.add_hook(lambda g: Square().apply(g))
+    (x * 3).backward()
+    assert x.grad.tolist() == [9, 9, 9]
+    x.cleargrad()
+    y = x * x
+    (g,) = chx.grad(y, x, create_graph=True)  # (2 x)^2 by the hook
+    assert g.tolist() == [4, 16, 36] and chx.grad(g.sum() * 1, y, allow_unused=True) == [None]
+    assert g.is_grad_required()
+
+
 def test_differentiable_again():
     x = chx.array(2.0).require_grad()
     (g,) = chx.grad(Exp().apply(Square().apply(x)), x, create_graph=True)

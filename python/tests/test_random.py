@@ -85,6 +85,7 @@ def test_state_and_seed():
     a = random.get_state()
     random.seed()
     assert a != random.get_state()
+    assert random.default_rng(5).uniform(size=3).tolist() == x.tolist()
     assert random.RandomState().get_state() != random.RandomState().get_state()
     random.seed(2**64 - 1)
     assert random.get_state() == (2**64 - 1, 0)
