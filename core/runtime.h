@@ -323,7 +323,8 @@ bool chxi_record_function(chx_scope *s, chxi_function *f, const chx_array *const
 void chxi_node_unref(chxi_node *n);
 void chxi_node_spend(chxi_node *n, uint64_t mask); /* drops its saved values once no graph needs them */
 static inline bool chxi_is_leaf(const chxi_node *n, int id) { return !n->op || n->leaf >> id & 1; }
-bool chxi_good_id(chx_scope *s, const char *what, chx_backprop_id id); /* else the error is in s */
+bool chxi_good_id(chx_scope *s, const char *what, chx_backprop_id id); /* graph.c; else the error is in s */
+void chxi_graph_count(uint64_t mask, int by); /* a node in these graphs, 1, or one less, -1 */
 /* Adds to a leaf's gradient; in place where `in_place` allows it and nobody else sees the old one. */
 bool chxi_leaf_add(chx_scope *s, chxi_node *n, int id, chx_array *gx, bool in_place);
 static inline void chxi_node_ref(chxi_node *n) { atomic_fetch_add_explicit(&n->refs, 1, memory_order_relaxed); }

@@ -147,14 +147,6 @@ void chx_scope_leave(chx_scope *s, unsigned before)
   if (!(before & 1)) s->flags &= ~(unsigned)CHX_SCOPE_OWNED;
 }
 
-uint64_t chx_scope_set_graphs(chx_scope *s, uint64_t graphs)
-{
-  if (!s) return 0;
-  const uint64_t before = s->active;
-  s->active = graphs;
-  return before;
-}
-
 const char *chx_scope_device(const chx_scope *s) { return s && s->dev ? s->dev->spec : ""; }
 
 chx_status chx_scope_set_device(chx_scope *s, const char *device)

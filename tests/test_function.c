@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * test_function.c: functions that a program brings into the graph (chx_connect): values and gradients of first and second order,
- * what is kept, counts and missing gradients, errors, hooks, unchain, several graphs, depth, captures, threads, memory that
- * is out; and what language bindings use beside them (chx_scope_enter, chx_scope_give, chx_scope_set_graphs).
+ * what is kept, counts and missing gradients, errors, hooks, unchain, several graphs. Depth, threads and memory that is out are
+ * test_function_limits.c's, owning scopes test_owned.c's.
  */
 #include "check.h"
-#include <pthread.h>
 
 static int freed, called;
 
 static void count_free(void *ctx)
 {
   (void)ctx;
-  __atomic_add_fetch(&freed, 1, __ATOMIC_RELAXED);
+  freed++;
 }
 
 static chx_array *leaf(chx_scope *s, int n, const double *v)
@@ -33,7 +32,7 @@ static const double two_three[] = {2, 3};
 static void cube_back(void *ctx, chx_scope *s, const chx_function_call *c, chx_array **gx)
 {
   (void)ctx;
-  __atomic_add_fetch(&called, 1, __ATOMIC_RELAXED);
+  called++;
   gx[0] = chx_mul(s, c->gy[0], chx_mul(s, chx_real(s, 3), chx_mul(s, c->x[0], c->x[0])));
 }
 
@@ -400,193 +399,6 @@ static void across(void)
   chx_scope_end(s);
 }
 
-/* ---- depth, threads, captures ---------------------------------------------------------------------------------------------- */
-
-static void release_array(void *ctx) { chx_release(ctx); }
-static void hold_back(void *ctx, chx_scope *s, const chx_function_call *c, chx_array **gx)
-{
-  (void)s;
-  gx[0] = ctx ? (chx_array *)c->gy[0] : NULL;
-}
-
-/* Each function holds its input, and so the whole graph before it. */
-static void *deep(void *arg)
-{
-  chx_scope *s = chx_scope_begin("native");
-  chx_array *x = chx_ones(s, CHX_F32, 0, NULL), *y = x;
-  chx_require_grad(s, x);
-  for (int i = 0; i < 100000 && y; i++) {
-    size_t mark = chx_scope_mark(s);
-    const chx_function f = {sizeof f, "hold", chx_keep(y), hold_back, release_array, 0, 0};
-    chx_array *next = chx_keep(connect1(s, &f, y, y));
-    if (y != x) chx_release(y);
-    y = next;
-    chx_scope_rewind(s, mark, NULL);
-  }
-  chx_backward(s, y);
-  *(double *)arg = chx_item(s, chx_grad_of(s, x));
-  chx_release(y);
-  if (chx_scope_error(s)) note("%s", chx_scope_message(s));
-  chx_scope_end(s);
-  return NULL;
-}
-
-static void small_stack(void)
-{
-  pthread_attr_t attr;
-  pthread_t thread;
-  double g = 0;
-  pthread_attr_init(&attr);
-  pthread_attr_setstacksize(&attr, 64 << 10);
-  ok(pthread_create(&thread, &attr, deep, &g) == 0 && pthread_join(thread, NULL) == 0, "a thread with a stack of 64 KiB");
-  is_close(g, 1, 0, "1e5 functions that hold their inputs were made, differentiated and freed there");
-  pthread_attr_destroy(&attr);
-}
-
-static void *train(void *arg)
-{
-  chx_array *x = arg;
-  chx_scope *s = chx_scope_begin("native");
-  for (int i = 0; i < 200; i++) {
-    size_t mark = chx_scope_mark(s);
-    chx_backward(s, cube(s, x));
-    chx_scope_rewind(s, mark, NULL);
-  }
-  bool fine = !chx_scope_error(s);
-  chx_scope_end(s);
-  return fine ? x : NULL;
-}
-
-static void threads(void)
-{
-  enum { N = 4 };
-  chx_scope *s = chx_scope_begin("native");
-  chx_array *x = leaf(s, 1, two_three);
-  pthread_t t[N];
-  int good = 0;
-  freed = called = 0;
-  for (int i = 0; i < N; i++) pthread_create(&t[i], NULL, train, x);
-  for (int i = 0; i < N; i++) {
-    void *r;
-    pthread_join(t[i], &r);
-    good += r != NULL;
-  }
-  is_int(good, N, "threads share a leaf");
-  ok(at(s, chx_grad_of(s, x), 0) == 12 * 200 * N && freed == 200 * N && called == freed, "and add to its gradient: %g",
-     at(s, chx_grad_of(s, x), 0));
-  chx_scope_end(s);
-}
-
-static void captured(void)
-{
-  chx_scope *s = chx_scope_begin("sim");
-  if (chx_scope_error(s)) {
-    skip(1, "sim is not built");
-    chx_scope_end(s);
-    return;
-  }
-  chx_array *x = leaf(s, 2, two_three), *g = NULL;
-  chx_grad(s, (const chx_array *[]){cube(s, x)}, 1, (const chx_array *[]){x}, 1, NULL, 0, 0, &g);
-  chx_capture *c = chx_capture_begin(s);
-  chx_grad(s, (const chx_array *[]){cube(s, x)}, 1, (const chx_array *[]){x}, 1, NULL, 0, 0, &g);
-  chx_capture_end(s, c);
-  chx_write(s, x, (double[]){5, 7}, 16);
-  chx_capture_launch(s, c);
-  ok(rel_err(g, (double[]){75, 147}) == 0, "its operators are captured %s", chx_scope_message(s));
-  chx_capture_free(c);
-  chx_scope_end(s);
-}
-
-/* ---- memory that is out ----------------------------------------------------------------------------------------------------- */
-
-static int countdown;
-static bool fired;
-static int fail_nth(void *ctx, const char *device, int alloc, uint64_t bytes)
-{
-  (void)ctx, (void)device, (void)bytes;
-  return alloc && countdown-- == 0 ? fired = true, 1 : 0;
-}
-
-static void out_of_memory(void)
-{
-  int runs = 0, bad = 0, kept = 0;
-  do {
-    chx_scope *s = chx_scope_begin("native");
-    chx_array *x = leaf(s, 2, two_three), *two[2] = {0}, *g = NULL;
-    freed = 0;
-    fired = false;
-    countdown = runs++;
-    chx_set_memory_hook(fail_nth, NULL);
-    chx_array *y = cube(s, x);
-    if (!y && !freed) kept += chx_scope_error(s) == 0;
-    both(s, y, x, two);
-    chx_grad(s, (const chx_array *[]){two[1]}, 1, (const chx_array *[]){x}, 1, NULL, 0, CHX_CREATE_GRAPH, &g);
-    chx_set_memory_hook(NULL, NULL);
-    bad += fired ? chx_scope_error(s) != CHX_ENOMEM : chx_scope_error(s) || at(s, g, 1) != 4 * 27;
-    if (fired && chx_scope_error(s) != CHX_ENOMEM) note("allocation %d: %s", runs - 1, chx_scope_message(s));
-    bool connected = y != NULL, reached = connected || freed || strstr(chx_scope_message(s), "cube");
-    chx_scope_end(s);
-    kept += freed != (reached ? 1 : 0);
-  } while (fired && runs < 10000);
-  ok(!bad && runs > 10, "each of %d allocations failed in turn: CHX_ENOMEM", runs - 1);
-  is_int(kept, 0, "and the function was freed once");
-}
-
-/* ---- for language bindings ------------------------------------------------------------------------------------------------------ */
-
-static chx_array *entering(void *ctx, chx_scope *s, chx_array *g)
-{
-  const unsigned before = chx_scope_enter(s);
-  chx_array *mine = chx_add(s, g, g), *more = chx_mul(s, mine, mine);
-  *(size_t *)ctx = chx_scope_mark(s);
-  chx_release(more);
-  chx_scope_leave(s, before);
-  return chx_scope_give(s, mine);
-}
-
-static void entered(unsigned flags)
-{
-  chx_scope *s = chx_scope_begin_with("native", flags);
-  const bool owned = flags & CHX_SCOPE_OWNED;
-  size_t inside = 99, outside = chx_scope_mark(s);
-  chx_array *x = chx_from_host(s, CHX_F64, 1, (int64_t[]){2}, two_three), *y, *g = NULL;
-  chx_require_grad(s, x);
-  chx_array *computed = chx_exp(s, x);
-  y = connect1(s, &cube_function, x, computed); /* the gradient of x^3, whatever was computed */
-  chx_add_grad_hook(s, y, entering, &inside, NULL);
-  chx_grad(s, (const chx_array *[]){y}, 1, (const chx_array *[]){x}, 1, NULL, 0, 0, &g);
-  double v[2] = {0};
-  chx_read(s, g, v, sizeof v);
-  ok(v[0] == 24 && v[1] == 54 && inside < 99, "%s scope: a hook that entered gives its result %s", owned ? "an owning" : "a", chx_scope_message(s));
-  if (owned) {
-    ok(chx_scope_mark(s) == outside, "and nothing stays in it");
-    chx_release(x), chx_release(computed), chx_release(y), chx_release(g);
-  }
-  ok(!chx_scope_give(NULL, NULL), "nothing is given to no scope");
-  chx_scope_end(s);
-}
-
-static void holders(void)
-{
-  chx_scope *s = chx_scope_begin("native"), *o = chx_scope_begin_with("native", CHX_SCOPE_OWNED);
-  chx_array *x = leaf(s, 2, two_three), *y[2], *z;
-  const chx_function f = {sizeof f, "f", NULL, no_back, NULL, 0, 0};
-  chx_connect(o, &f, (const chx_array *[]){x}, 1, (const chx_array *[]){x, x}, 2, y);
-  ok(chx_function_is_held_by((const chx_array *const *)y, 2), "a function is held by its two outputs");
-  ok(!chx_function_is_held_by((const chx_array *const *)y, 1), "not by one of them");
-  z = chx_neg(o, y[0]);
-  ok(!chx_function_is_held_by((const chx_array *const *)y, 2), "nor by them alone where a result of theirs holds it");
-  chx_release(z);
-  chx_keep(y[1]);
-  ok(!chx_function_is_held_by((const chx_array *const *)y, 2), "nor where one is held twice");
-  chx_release(y[1]);
-  ok(chx_function_is_held_by((const chx_array *const *)y, 2), "when those are gone it is");
-  ok(!chx_function_is_held_by((const chx_array *[]){x}, 1) && !chx_function_is_held_by(NULL, 0), "other arrays hold none");
-  chx_release(y[0]), chx_release(y[1]);
-  chx_scope_end(s);
-  chx_scope_end(o);
-}
-
 int main(void)
 {
   first_order();
@@ -603,12 +415,5 @@ int main(void)
   graphs();
   devices();
   across();
-  small_stack();
-  threads();
-  captured();
-  out_of_memory();
-  entered(0);
-  entered(CHX_SCOPE_OWNED);
-  holders();
   return done_testing();
 }

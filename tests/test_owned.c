@@ -59,6 +59,70 @@ static void given(void)
   chx_scope_end(o);
 }
 
+/* ---- callbacks, functions ------------------------------------------------------------------------------------------------ */
+
+static void back(void *ctx, chx_scope *o, const chx_function_call *c, chx_array **gx)
+{
+  (void)ctx;
+  gx[0] = chx_mul(o, c->gy[0], c->x[0]);
+}
+static const chx_function times_x = {sizeof times_x, "times_x", NULL, back, NULL, 1, 0};
+
+static chx_array *entering(void *ctx, chx_scope *o, chx_array *g)
+{
+  const unsigned before = chx_scope_enter(o);
+  chx_array *mine = chx_add(o, g, g), *more = chx_mul(o, mine, mine);
+  chx_release(more); /* the caller's alone: it is gone */
+  *(bool *)ctx = true;
+  chx_scope_leave(o, before);
+  return chx_scope_give(o, mine);
+}
+
+/* A gradient through a function and a hook that enters, in either kind of scope. */
+static void entered(unsigned flags)
+{
+  const char *kind = flags ? "an owning scope" : "a scope";
+  const long before = live;
+  bool called = false;
+  chx_scope *o = chx_scope_begin_with("native", flags);
+  chx_array *a = chx_from_host(o, CHX_F64, 1, (int64_t[]){2}, (double[]){2, 3}), *e = chx_exp(o, a), *y = NULL, *g = NULL;
+  const chx_array *in = a, *computed = e;
+  chx_require_grad(o, a);
+  chx_connect(o, &times_x, &in, 1, &computed, 1, &y);
+  chx_add_grad_hook(o, y, entering, &called, NULL);
+  chx_grad(o, (const chx_array *[]){y}, 1, &in, 1, NULL, 0, 0, &g);
+  double v[2] = {0};
+  chx_read(o, g, v, sizeof v);
+  ok(called && v[0] == 4 && v[1] == 6, "%s: a hook that enters it gives its result %s", kind, chx_scope_message(o));
+  if (flags) {
+    ok(chx_scope_mark(o) == 0, "%s: nothing stays in it", kind);
+    chx_release(a), chx_release(e), chx_release(y), chx_release(g);
+  } else
+    ok(chx_scope_mark(o) == 4, "%s: it has its results", kind);
+  chx_array *more = chx_scope_give(o, chx_keep(leaf));
+  ok(more == leaf && chx_scope_mark(o) == (flags ? 1 : 5), "%s: it takes what it is given", kind);
+  chx_scope_end(o);
+  is_int(live, before, "%s: nothing is left", kind);
+  ok(!chx_scope_give(NULL, chx_keep(leaf)), "no scope takes what it is given, and it is released");
+}
+
+static void holders(void)
+{
+  chx_array *y[2], *z;
+  const chx_array *in = leaf, *const *ys = (const chx_array *const *)y;
+  chx_connect(s, &times_x, &in, 1, (const chx_array *[]){x, x}, 2, y);
+  ok(chx_function_is_held_by(ys, 2) && !chx_function_is_held_by(ys, 1), "a function is held by its two outputs, not by one");
+  z = chx_neg(s, y[0]);
+  ok(!chx_function_is_held_by(ys, 2), "nor by them alone where a result of theirs holds it");
+  chx_release(z);
+  chx_keep(y[1]);
+  ok(!chx_function_is_held_by(ys, 2), "nor where one is held twice");
+  chx_release(y[1]);
+  ok(chx_function_is_held_by(ys, 2), "when those are gone it is");
+  ok(!chx_function_is_held_by(&in, 1) && !chx_function_is_held_by(NULL, 0), "other arrays hold none");
+  owned("a function's outputs", y[0], y[1]);
+}
+
 int main(void)
 {
   s = chx_scope_begin_with("native", CHX_SCOPE_OWNED);
@@ -125,6 +189,10 @@ int main(void)
   keep();
   ok(chx_add_into(s, y, x, x) == y && chx_scope_mark(s) == 0 && live == base, "an in-place form returns the output, which was the caller's before");
   chx_release(y);
+  keep();
+  holders();
+  entered(0);
+  entered(CHX_SCOPE_OWNED);
   chx_release(g);
   chx_release(i);
   chx_release(leaf);
