@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """chx.Function: functions with a forward and a backward of their own."""
+from _thread import get_ident
+
 from chx._core import _connect, ndarray, no_backprop
 
 
@@ -32,9 +34,7 @@ class Function:
 
     _used = False
     _kept = ()
-    _values = None
-    needs = None
-    """In backward: for each input whether its gradient is wanted."""
+    _calls = {}  # by thread: what backward was given
 
     def forward(self, *inputs):
         raise NotImplementedError("%s has no forward" % type(self).__name__)
@@ -52,9 +52,18 @@ class Function:
     @property
     def retained(self):
         """In backward: the arrays that forward has retained, in the order in which it did."""
-        if self._values is None:
-            raise RuntimeError("%s: retained is there in backward alone" % type(self).__name__)
-        return self._values
+        return self._given("retained")[0]
+
+    @property
+    def needs(self):
+        """In backward: for each input whether its gradient is wanted."""
+        return self._given("needs")[1]
+
+    def _given(self, what):
+        try:
+            return self._calls[get_ident()]
+        except KeyError:
+            raise RuntimeError("%s: %s is there in backward alone" % (type(self).__name__, what)) from None
 
     def apply(self, *inputs):
         """The result of forward, as a part of the graph. inputs: arrays, or None."""
@@ -78,12 +87,16 @@ class Function:
         return outputs[0] if single else outputs
 
     def _go_back(self, grads, values, needs):
-        before = self._values, self.needs
-        self._values, self.needs = values, needs
+        calls, thread = self.__dict__.setdefault("_calls", {}), get_ident()
+        before = calls.get(thread)
+        calls[thread] = values, needs
         try:
             given = self.backward(*grads)
         finally:
-            self._values, self.needs = before
+            if before is None:
+                del calls[thread]
+            else:
+                calls[thread] = before
         if given is None or type(given) is ndarray:
             given = (given,)
         elif not isinstance(given, (tuple, list)):

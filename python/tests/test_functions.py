@@ -274,7 +274,8 @@ def giving(value):
     (lambda: Square().apply(np.ones(3)), TypeError, "Square: input 0 is of type ndarray"),
     (lambda: chx.Function().apply(leaf()), NotImplementedError, "Function has no forward"),
     (lambda: Square().retain(3), TypeError, "Square: retain got an object of type int"),
-    (lambda: Square().retained, RuntimeError, "Square: retained"),
+    (lambda: Square().retained, RuntimeError, "Square: retained is there in backward alone"),
+    (lambda: Square().needs, RuntimeError, "Square: needs"),
     (lambda: Exp().apply(*[leaf()] * 65), TypeError, "positional"),
     (lambda: SumOfAll().apply(*[leaf()] * 65), ValueError, "SumOfAll: 65 arrays"),
     (lambda: RetainsMuch().apply(leaf()), ValueError, "RetainsMuch: 65 arrays"),
@@ -469,23 +470,48 @@ def test_deep_chains_that_hold_their_inputs():
 
 def test_threads():
     x = leaf()
+    shared = SumAndProduct(1).apply(x, Exp().apply(x))[1].sum()  # one object, several threads in its backward
+    want = chx.grad(shared, x, retain_graph=True)[0].tolist()
     failures = []
 
     def work():
         try:
             for _ in range(100):
                 assert chx.grad(Square().apply(x), x)[0].tolist() == [2, 4, 6]
-                with pytest.raises(Mine):
-                    raise Mine
+                assert chx.grad(shared, x, retain_graph=True)[0].tolist() == want
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        sys.setswitchinterval(interval)
     assert not failures
+
+
+def test_backward_inside_of_its_own_backward():
+    class Twice(chx.Function):
+        def forward(self, x):
+            self.retain(x)
+            return x * x
+
+        def backward(self, gy):
+            if not inner:
+                inner.append(self)
+                inner.append(chx.grad(y, x, retain_graph=True)[0])
+            return 2 * self.retained[0] * gy if self.needs[0] else None
+
+    inner = []
+    x = leaf()
+    y = Twice().apply(x)
+    y.backward(retain_graph=True)
+    assert inner[1].tolist() == x.grad.tolist() == [2, 4, 6]
 
 
 # ---- gradient checks ---------------------------------------------------------------------------------------------------------------
