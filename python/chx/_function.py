@@ -8,16 +8,18 @@ from chx._core import _connect, ndarray, no_backprop
 class Function:
     """A function of arrays whose gradient is written by hand.
 
-        class Square(chx.Function):
-            def forward(self, x):
-                self.retain(x)
-                return x * x
-
-            def backward(self, gy):
-                (x,) = self.retained
-                return 2 * x * gy
-
-        y = Square().apply(x)
+    >>> import chx
+    >>> class Square(chx.Function):
+    ...     def forward(self, x):
+    ...         self.retain(x)
+    ...         return x * x
+    ...     def backward(self, gy):
+    ...         (x,) = self.retained
+    ...         return 2 * x * gy
+    >>> x = chx.array([1., 2., 3.]).require_grad()
+    >>> Square().apply(x).backward()
+    >>> x.grad
+    array([2., 4., 6.])
 
     forward gets the inputs and returns an array or a tuple of them; nothing in it is recorded. backward gets the gradient of each output
     (None: none came, which stands for zeros) and returns one for each input, of its shape, dtype and device, or None, which goes no

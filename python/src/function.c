@@ -323,10 +323,11 @@ static PyMethodDef functions[] = {
     {"check_grad", py_function(check_grad), METH_VARARGS | METH_KEYWORDS,
      "check_grad(f, inputs, *, eps=0.0001, atol=1e-05, rtol=0.0001)\n--\n\nCompares the gradients of f, which gives an array or "
      "several of the inputs, with central differences; AssertionError with the worst element. Inputs that are not floating "
-     "are passed on. Use float64. What f draws at random is the same each time."},
+     "are passed on. Use float64. What f draws at random is the same each time.\n\n"
+     ">>> chx.check_grad(lambda x, y: chx.tanh(x) * y, [chx.array([0.5, 1.0]), chx.array([2.0])])"},
     {"check_double_grad", py_function(check_double_grad), METH_VARARGS | METH_KEYWORDS,
      "check_double_grad(f, inputs, *, eps=0.0001, atol=1e-05, rtol=0.0001)\n--\n\nAs check_grad, of the gradient's own "
-     "gradient."},
+     "gradient.\n\n>>> chx.check_double_grad(chx.tanh, chx.array([0.5, 1.0]))"},
     {0}};
 
 bool py_functions_init(PyObject *module)

@@ -163,7 +163,12 @@ static PyMethodDef functions[] = {
     {"backprop_scope", backprop_scope, METH_O,
      "backprop_scope(name)\n--\n\nInside of a `with`, a further graph, whose id the `with` gives: arrays are its leaves by "
      "require_grad(id), and backward(backprop_id=id) goes through it alone. While its gradients are computed, graphs that "
-     "were opened before it record. After the `with` its id is an error."},
+     "were opened before it record. After the `with` its id is an error.\n\n"
+     ">>> with chx.backprop_scope(\"inner\") as inner:\n"
+     "...     x = chx.array(3.0).require_grad(inner)\n"
+     "...     (x * x).backward(backprop_id=inner)\n"
+     "...     print(x.get_grad(inner))\n"
+     "6.0"},
     {"is_backprop_required", py_function(is_backprop_required), METH_VARARGS | METH_KEYWORDS,
      "is_backprop_required(backprop_id=None)\n--\n\nWhether this thread records in a graph, the default one unless another is named."},
     {0}};
