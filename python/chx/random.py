@@ -228,11 +228,11 @@ class RandomState(_Generator):
         return chx.topk(chx.where(p > 0, chx.log(u) / p, -float("inf")), k=count)[1]
 
     def __reduce__(self):
-        return _restore, (self.get_state(),)
+        return _restore, (type(self), self.get_state()), self.__dict__ or None
 
 
-def _restore(state):
-    g = RandomState(0)
+def _restore(kind, state):
+    g = kind.__new__(kind)
     g.set_state(state)
     return g
 

@@ -255,6 +255,9 @@ def test_subclasses_and_no_growth(used):
             return self.bernoulli(0.5, dtype="bool").item()
 
     coin = Coin(1)
+    coin.name = "mine"
+    twin = copy.deepcopy(coin)
+    assert type(twin) is Coin and twin.name == "mine" and [twin.toss() for _ in range(30)] == [coin.toss() for _ in range(30)]
     tosses = [coin.toss() for _ in range(200)]
     assert 60 < sum(tosses) < 140
     before = used()
