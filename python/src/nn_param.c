@@ -62,7 +62,7 @@ static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
   PyObject *shape = NULL, *init = NULL, *dtype = NULL;
   if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOO:Parameter", keywords, &shape, &init, &dtype)) return NULL;
   py_param *self = blank(type);
-  bool values = shape && (py_is_array(shape) || (PyObject_CheckBuffer(shape) && !PyIndex_Check(shape)));
+  bool values = shape && (py_is_array(shape) || (PyObject_CheckBuffer(shape) && PySequence_Check(shape)));
   if (values && !init) { /* Parameter(array) */
     init = shape;
     shape = NULL;
