@@ -22,8 +22,8 @@ static struct rule { const char *name, *c_name, *doc; PyTypeObject *type; } rule
     {"chx.optim.MomentumSGD", "momentum", "MomentumSGD(lr=0.01, momentum=0.9)\n--\n\nv = momentum v - lr g; p += v", NULL},
     {"chx.optim.Adam", "adam", "Adam(alpha=0.001, beta1=0.9, beta2=0.999, eps=1e-8)\n--\n\nKingma 2015; lr is alpha.", NULL},
     {"chx.optim.AdamW", "adamw",
-     "AdamW(alpha=0.001, beta1=0.9, beta2=0.999, eps=1e-8, rate=1e-5)\n--\n\nAdam and p -= rate p. What other frameworks call "
-     "weight_decay is rate / alpha.", NULL},
+     "AdamW(alpha=0.001, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay_rate=1e-5)\n--\n\nAdam and p -= weight_decay_rate p. What other frameworks call "
+     "weight_decay is weight_decay_rate / alpha.", NULL},
 };
 enum { N_RULES = sizeof rules / sizeof *rules };
 

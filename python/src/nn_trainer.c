@@ -208,7 +208,21 @@ static chx_status log_to(chx_scope *s, chx_trainer *r, const char *path) { retur
 static chx_status curve_to(chx_scope *s, chx_trainer *r, const char *path) { return chx_trainer_write_curve(s, r, path); }
 
 static PyObject *save(PyObject *o, PyObject *path) { return with_file(o, path, chx_trainer_save); }
-static PyObject *resume(PyObject *o, PyObject *path) { return with_file(o, path, chx_trainer_resume); }
+
+/* In a scope of its own: the checkpoint's generator becomes that of the scope it is read in, and is to be the process's. */
+static PyObject *resume(PyObject *o, PyObject *path)
+{
+  py_nn c;
+  PyObject *file = py_nn_path(path);
+  if (!file || !py_nn_enter(&c)) return Py_XDECREF(file), NULL;
+  chx_scope *s = chx_scope_begin(chx_scope_device(c.s));
+  if (chx_trainer_resume(s, ((py_trainer *)o)->r, PyBytes_AS_STRING(file)) == CHX_OK) chx_random_set(NULL, chx_random_get(s));
+  bool done = py_check(s);
+  chx_scope_end(s);
+  Py_DECREF(file);
+  return py_nn_leave(&c) && done ? Py_NewRef(o) : NULL;
+}
+
 static PyObject *write_log(PyObject *o, PyObject *path) { return with_file(o, path, log_to); }
 static PyObject *write_curve(PyObject *o, PyObject *path) { return with_file(o, path, curve_to); }
 

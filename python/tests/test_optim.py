@@ -34,12 +34,12 @@ def adam(x, g, state, t, alpha=0.001, beta1=0.9, beta2=0.999, eps=1e-8, rate=0):
     return x - alpha * np.sqrt(1 - beta2**t) / (1 - beta1**t) * m / (np.sqrt(v) + eps) - rate * x
 
 
-def adamw(x, g, state, t, rate=1e-5, **numbers):
-    return adam(x, g, state, t, rate=rate, **numbers)
+def adamw(x, g, state, t, weight_decay_rate=1e-5, **numbers):
+    return adam(x, g, state, t, rate=weight_decay_rate, **numbers)
 
 
 RULES = [(optim.SGD, sgd, {"lr": 0.3}), (optim.MomentumSGD, momentum, {"lr": 0.2, "momentum": 0.5}),
-         (optim.Adam, adam, {"alpha": 0.1, "beta1": 0.8, "beta2": 0.9, "eps": 1e-3}), (optim.AdamW, adamw, {"alpha": 0.1, "rate": 0.02})]
+         (optim.Adam, adam, {"alpha": 0.1, "beta1": 0.8, "beta2": 0.9, "eps": 1e-3}), (optim.AdamW, adamw, {"alpha": 0.1, "weight_decay_rate": 0.02})]
 
 
 @pytest.mark.parametrize("rule, formula, numbers", RULES + [(r, f, {}) for r, f, _ in RULES])
