@@ -27,6 +27,7 @@ PyObject *py_wrap(chx_array *a)
   }
   self->a = a;
   self->weakrefs = self->hooks = NULL;
+  if (unlikely(py_debugging)) py_debug_made(a);
   return (PyObject *)self;
 }
 

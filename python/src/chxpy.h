@@ -73,6 +73,15 @@ typedef struct py_call { PyGILState_STATE gil; chx_scope *outer; unsigned before
 void py_call_enter(chx_scope *s, py_call *c);
 void py_call_leave(chx_scope *s, const py_call *c);
 
+/* ---- debug mode (debug.c): which lines of Python made the arrays ---------------------------------------------------------- */
+
+enum { PY_DEBUG_PLACES = 1, PY_DEBUG_NANS = 2 };
+extern int py_debugging;           /* a set of these; for the process */
+int py_debug_set(int what);        /* returns what was set before */
+void py_debug_made(chx_array *a);  /* notes the line that runs now, unless the array has one */
+bool py_debug_init(void);          /* as CHX_DEBUG says */
+extern PyMethodDef py_debug_functions[];
+
 /* ---- dtypes (dtype.c) ------------------------------------------------------------------------------------------------ */
 
 extern PyTypeObject py_dtype_type;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * mode.c: what holds for this thread inside of a `with`: using_device, no_backprop, force_backprop, fallback.
+ * mode.c: what holds for this thread inside of a `with`: using_device, no_backprop, force_backprop, fallback, debug_mode.
  */
 #include "chxpy.h"
 #include <string.h>
 
-enum { DEVICE, GRAD, FALLBACK };
+enum { DEVICE, GRAD, FALLBACK, DEBUG };
 
 typedef struct py_mode {
   PyObject_HEAD int kind, value, before;
@@ -44,6 +44,7 @@ static PyObject *enter(PyObject *o, PyObject *unused)
     chx_scope_set_device(s, m->device);
     break;
   case GRAD: enter_grad(s, m); break;
+  case DEBUG: m->before = py_debug_set(m->value); break;
   default: chx_scope_set_fallback(s, m->value); /* `before` is from the call */
   }
   if (!py_check(s)) return NULL;
@@ -62,6 +63,7 @@ static PyObject *leave(PyObject *o, PyObject *args)
     chx_scope_set_grad(s, m->before);
     chx_scope_set_graphs(s, m->graphs_before);
   }
+  if (m->entered && m->kind == DEBUG) py_debug_set(m->before);
   if (m->entered && m->kind == FALLBACK) chx_scope_set_fallback(s, m->before);
   m->entered = false;
   return py_check(s) ? Py_NewRef(Py_None) : NULL;
@@ -147,6 +149,15 @@ static PyObject *fallback(PyObject *module, PyObject *policy)
   return NULL;
 }
 
+static PyObject *debug_mode(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+  static char *keywords[] = {"nan", NULL};
+  int nan = 0;
+  (void)module;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:debug_mode", keywords, &nan)) return NULL;
+  return (PyObject *)make(DEBUG, PY_DEBUG_PLACES | (nan ? PY_DEBUG_NANS : 0));
+}
+
 static PyMethodDef functions[] = {
     {"using_device", using_device, METH_O,
      "using_device(device)\n--\n\nInside of a `with`, new arrays of this thread are made on the device."},
@@ -161,6 +172,8 @@ static PyMethodDef functions[] = {
    name "(*backprop_ids)\n--\n\nInside of a `with`, this thread records again; with ids: in those graphs."}
     FORCE_BACKPROP("force_backprop"),
     FORCE_BACKPROP("force_backprop_mode"),
+    {"debug_mode", py_function(debug_mode), METH_VARARGS | METH_KEYWORDS,
+     "debug_mode(nan=False)\n--\n\nInside of a `with`, in every thread, what chx.debug(True, nan) does."},
     {"fallback", fallback, METH_O,
      "fallback(policy)\n--\n\nWhat happens in this thread from now on where a device has no kernel and the CPU would "
      "compute: 'allow', 'warn' (once, to the log) or 'deny' (NotImplementedError). After a `with` what was before "

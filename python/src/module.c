@@ -28,7 +28,7 @@ static bool add_type(PyObject *m)
 static bool add_functions(PyObject *m)
 {
   PyMethodDef *const lists[] = {py_create_functions, py_dlpack_functions, py_autograd_functions, py_device_functions,
-                                py_dtype_functions,  py_file_functions, py_nn_functions};
+                                py_dtype_functions,  py_file_functions, py_nn_functions,       py_debug_functions};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
     if (PyModule_AddFunctions(m, lists[i]) < 0) return false;
   return true;
@@ -40,7 +40,7 @@ static bool init(PyObject *m)
                                               PyExc_RuntimeError, NULL);
   if (!py_device_error || PyModule_AddObject(m, "DeviceError", Py_NewRef(py_device_error)) < 0) return false;
   return py_dtypes_init(m) && py_numbers_init() && py_index_init() && py_ops_init(m) && add_type(m) && add_functions(m) &&
-         py_modes_init(m) && py_graphs_init(m) && py_functions_init(m) && py_random_init(m) &&
+         py_modes_init(m) && py_graphs_init(m) && py_functions_init(m) && py_random_init(m) && py_debug_init() &&
          PyModule_AddStringConstant(m, "__version__", chx_version()) == 0;
 }
 
