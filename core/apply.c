@@ -101,7 +101,7 @@ static void span(const chx_array *a, int64_t *lo, int64_t *hi)
   *hi += size;
 }
 
-static bool same_elements(const chx_array *a, const chx_array *b)
+bool chxi_same_elements(const chx_array *a, const chx_array *b)
 {
   if (a->dtype != b->dtype || a->t.byte_offset != b->t.byte_offset ||
       !chxi_same_shape(a->t.ndim, a->shape, b->t.ndim, b->shape))
@@ -137,7 +137,7 @@ static bool good_given(chxi_call *c, int o, bool recorded)
   for (int i = 0; i < c->n_in; i++) {
     const chx_array *x = c->in[i];
     int64_t lo, hi, lo2, hi2;
-    if (!x || x->buf != y->buf || same_elements(x, y)) continue;
+    if (!x || x->buf != y->buf || chxi_same_elements(x, y)) continue;
     span(x, &lo, &hi);
     span(y, &lo2, &hi2);
     if (lo < hi2 && lo2 < hi)
@@ -255,7 +255,7 @@ static chx_status run(chxi_call *c)
   for (int o = 0; o < c->n_out; o++)
     if (chxi_unlikely(c->given[o] != NULL) && !good_given(c, o, recorded)) return s->error;
   if (chxi_unlikely(c->given[0] != NULL) && (op->id == CHXI_OP_copy || op->id == CHXI_OP_cast) &&
-      c->in[0]->buf == c->given[0]->buf && same_elements(c->in[0], c->given[0])) { /* onto itself */
+      c->in[0]->buf == c->given[0]->buf && chxi_same_elements(c->in[0], c->given[0])) { /* onto itself */
     c->y[0] = c->given[0];
     c->route = CHX_ROUTE_VIEW;
     return CHX_OK;

@@ -136,6 +136,7 @@ static inline chxi_device *chxi_device_of(const chx_array *a) { return a->buf ? 
 bool chxi_count(int ndim, const int64_t *shape,
                 int64_t *n); /* checked product; false on overflow or a negative length */
 void chxi_dense_strides(int ndim, const int64_t *shape, int64_t *strides);
+bool chxi_same_elements(const chx_array *a, const chx_array *b); /* views of one buffer that are the same (apply.c) */
 bool chxi_is_dense(int ndim, const int64_t *shape, const int64_t *strides);
 bool chxi_same_shape(int ndim, const int64_t *a, int ndim_b, const int64_t *b);
 const char *chxi_shape_text(char buf[128], int ndim, const int64_t *shape); /* "[2,3]" */

@@ -69,6 +69,11 @@ static void writing(void)
   ok(at(a, 6) == 9, "copy_into of a scalar");
   chx_copy_into(s, a, chx_ones(s, CHX_F32, S(1, 1, 2, 1)));
   ok(at(a, 7) == 1, "copy_into drops leading axes of length 1");
+  chx_array *rows = chx_reshape(s, chx_arange(s, CHX_F64, 0, 1, 8), S(2, 4));
+  chx_copy_into(s, chx_at(s, rows, 0, 1), chx_at(s, rows, 0, 0));
+  ok(at(rows, 4) == 0 && at(rows, 7) == 3, "copy_into one part of an array from another");
+  chx_add_into(s, chx_at(s, rows, 0, 0), chx_at(s, rows, 0, 1), chx_at(s, rows, 0, 1));
+  ok(at(rows, 0) == 0 && at(rows, 3) == 6 && at(rows, 7) == 3, "add_into one part of an array from another");
   ok(!chx_scope_error(s), "without an error %s", chx_scope_message(s));
   ok(chx_copy_into(s, a, chx_ones(s, CHX_F32, S(3, 4))) == CHX_ESHAPE, "copy_into of another shape: %s", chx_scope_message(s));
   chx_scope_clear(s);
