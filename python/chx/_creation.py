@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Arrays made of nothing or of others: NumPy's functions that the extension has not, over those that it has."""
+from operator import index
+
 import chx
 
-__all__ = ["asanyarray", "ascontiguousarray", "asfortranarray", "copy", "diag", "diagflat", "eye", "identity", "indices", "linspace",
+__all__ = ["asanyarray", "ascontiguousarray", "asfortranarray", "diag", "diagflat", "eye", "identity", "indices", "linspace",
            "logspace", "meshgrid", "tri", "tril", "triu"]
 
 
@@ -53,14 +55,10 @@ def ascontiguousarray(a, dtype=None):
 
 
 def asfortranarray(a, dtype=None):
-    """a as an array whose first axis is the densest; itself if it is so."""
+    """a as an array whose first axis is the densest; of at least one axis; itself if it is so."""
     a = chx.asarray(a, dtype)
+    a = a if a.ndim else a.reshape(1)
     return a if a.T.is_contiguous else a.T.copy().T
-
-
-def copy(a):
-    """A dense copy of a; differentiable."""
-    return to_array(a).copy()
 
 
 def eye(N, M=None, k=0, dtype=None, *, device=None):
@@ -96,7 +94,7 @@ def triu(m, k=0):
 def _matrix(m, name):
     m = to_array(m)
     if not m.ndim:
-        raise IndexError("%s: the array has no axes, want at least one" % name)
+        raise TypeError("%s: the array has no axes, want at least one" % name)
     return m if m.ndim > 1 else chx.broadcast_to(m, (m.size, m.size))
 
 
@@ -119,7 +117,7 @@ def diagflat(v, k=0):
 
 def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):
     """num values evenly from start to stop, which is the last with `endpoint`; retstep: (the values, their distance)."""
-    num = num.__index__()
+    num = index(num)
     if num < 0:
         raise ValueError("linspace: num is %d, want at least 0" % num)
     weak = not isinstance(start, chx.ndarray) and not isinstance(stop, chx.ndarray)

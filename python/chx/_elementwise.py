@@ -28,6 +28,8 @@ def round(a, decimals=0, out=None):
     if decimals == 0 and a.dtype.kind == "f":
         y = chx.rint(a)
     elif a.dtype == "bool":
+        if decimals:
+            raise TypeError("round: x is of bool, want a number")
         y = chx.rint(a.astype("float16"))
     elif a.dtype.kind in "iu":
         y = a.copy() if decimals >= 0 else (chx.rint(a / 10**-decimals) * 10**-decimals).astype(a.dtype)
@@ -160,8 +162,8 @@ def imag(val):
 
 
 def conj(x, /):
-    """x, which must be real: complex arrays are stored and read, not computed with."""
-    x = _number(x, "conj")
+    """A copy of x, which must be real: complex arrays are stored and read, not computed with."""
+    x = to_array(x)
     if x.dtype.kind == "c":
         raise TypeError("conj: x is of %s, want a real dtype" % x.dtype)
     return x.copy()

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """NumPy's forms of the table's operators: where a call does not fit an operator's own parameters, and one of these has NumPy's."""
+from operator import index
+
 import chx
 from chx import _core
 from chx._creation import into, same_place, to_array
@@ -60,7 +62,7 @@ def _sorting(name):
         a = to_array(a)
         if axis is None:
             a, axis = a.ravel(), -1
-        return op(a, axis.__index__(), bool(descending))
+        return op(a, index(axis), bool(descending))
 
     return form
 
@@ -76,17 +78,14 @@ def take(a, indices, axis=None, out=None, mode="raise"):
     n = a.shape[axis] if -a.ndim <= axis < a.ndim else 0
     if mode != "raise" and n:
         at = at % n if mode == "wrap" else chx.clip(at, 0, n - 1)
-    try:
-        return into(out, _core.take(a, at, axis.__index__()))
-    except ValueError as error:
-        if "index" in str(error) and n:
-            raise IndexError(*error.args) from None
-        raise
+    return into(out, _core.take(a, at, index(axis)))
 
 
 def take_along_axis(arr, indices, axis=-1):
     arr, at = same_place(arr, indices)
-    return _core.take_along_axis(arr.ravel(), at.ravel(), 0) if axis is None else _core.take_along_axis(arr, at, axis.__index__())
+    if axis is None and at.ndim != 1:
+        raise ValueError("take_along_axis: the rank of the indices is %d, want 1 where there is no axis" % at.ndim)
+    return _core.take_along_axis(arr.ravel(), at.ravel(), 0) if axis is None else _core.take_along_axis(arr, at, index(axis))
 
 
 def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None):
@@ -138,7 +137,7 @@ def where(condition, x=None, y=None):
     raise ValueError("where: x and y are either both given or neither")
 
 
-def pad(array, pad_width, mode="constant", *, constant_values=0):
+def pad(array, pad_width, mode="constant", *, constant_values=0, out=None):
     array = to_array(array)
     if mode != "constant":
         raise NotImplementedError("pad: mode is %r, want 'constant'" % (mode,))
@@ -152,7 +151,7 @@ def pad(array, pad_width, mode="constant", *, constant_values=0):
         raise ValueError("pad: pad_width is %r, want a pair for each of %d axes" % (pad_width, array.ndim))
     if any(v < 0 for p in pairs for v in p):
         raise ValueError("pad: pad_width is %r, want numbers of at least 0" % (pad_width,))
-    return _core.pad(array, [p[0] for p in pairs], [p[1] for p in pairs], float(constant_values))
+    return _core.pad(array, [p[0] for p in pairs], [p[1] for p in pairs], float(constant_values), out=out)
 
 
 FORMS = {name: _reduction(name) for name in ("sum", "prod", "mean", "amax", "amin", "all", "any", "logsumexp")}

@@ -39,7 +39,7 @@ def tensordot(a, b, axes=2):
     """The sum over pairs of axes: so many last ones of a and first ones of b, or (those of a, those of b)."""
     a, b = same_place(a, b)
     if hasattr(axes, "__index__"):
-        n = axes.__index__()
+        n = int(axes)
         if n < 0 or n > min(a.ndim, b.ndim):
             raise ValueError("tensordot: %d axes are summed, want 0 to the ranks, %d and %d" % (n, a.ndim, b.ndim))
         axes = (range(a.ndim - n, a.ndim), range(n))

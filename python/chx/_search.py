@@ -86,7 +86,7 @@ def array_equiv(a1, a2):
 
 def shares_memory(a, b):
     """Whether both are views of one buffer (which parts is not looked at)."""
-    return a._shares_memory(b)
+    return bool(a._shares_memory(b) and a.size and b.size)
 
 
 may_share_memory = shares_memory

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Shapes and joins: NumPy's functions that move elements, over the operators; views where those give views, and differentiable."""
+from operator import index
+
 import chx
 from chx._creation import into, same_kind, same_place, to_array
 
@@ -10,7 +12,7 @@ __all__ = ["append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "b
 
 def axis_of(axis, rank, what):
     """axis as 0 .. rank - 1."""
-    i = axis.__index__()
+    i = index(axis)
     if not -rank <= i < rank:
         raise ValueError("%s: axis %d is out of bounds for an array of rank %d" % (what, i, rank))
     return i % rank if rank else 0
@@ -37,7 +39,11 @@ def shape(a):
 def size(a, axis=None):
     """How many elements a has, or its length along an axis."""
     a = to_array(a)
-    return a.size if axis is None else a.shape[axis_of(axis, a.ndim, "size")]
+    if axis is None:
+        return a.size
+    if not -a.ndim <= axis < a.ndim:
+        raise IndexError("size: axis %d is out of bounds for an array of rank %d" % (axis, a.ndim))
+    return a.shape[axis]
 
 
 # ---- axes ---------------------------------------------------------------------------------------------------------------------
@@ -63,7 +69,10 @@ def swapaxes(a, axis1, axis2):
 
 def matrix_transpose(x):
     """The view with the last two axes exchanged."""
-    return to_array(x).mT
+    x = to_array(x)
+    if x.ndim < 2:
+        raise ValueError("matrix_transpose: the rank is %d, want at least 2" % x.ndim)
+    return x.mT
 
 
 def moveaxis(a, source, destination):
@@ -115,7 +124,7 @@ def broadcast_shapes(*shapes):
     for s in shapes:
         for i, d in enumerate(s, len(out) - len(s)):
             if d != 1 and out[i] not in (1, d):
-                raise ValueError("shape mismatch: shapes %s do not broadcast" % ", ".join(map(str, map(tuple, shapes))))
+                raise ValueError("broadcast_shapes: shape mismatch: shapes %s do not broadcast" % ", ".join(map(str, map(tuple, shapes))))
             out[i] = d if out[i] == 1 else out[i]
     return tuple(out)
 
@@ -176,6 +185,8 @@ def roll(a, shift, axis=None):
 
 def _joined(arrays, prepare, axis, dtype):
     arrays = [prepare(a) for a in same_place(*arrays)]
+    if not arrays:
+        raise ValueError("concatenate: no array is given, want at least one")
     y = chx.concatenate(arrays, axis(arrays) if callable(axis) else axis)
     return y if dtype is None else y.astype(dtype, copy=False)
 
@@ -212,12 +223,12 @@ def array_split(ary, indices_or_sections, axis=0):
     axis = axis_of(axis, a.ndim, "array_split")
     n = a.shape[axis]
     if hasattr(indices_or_sections, "__index__") and not isinstance(indices_or_sections, (tuple, list)):
-        parts = indices_or_sections.__index__()
+        parts = index(indices_or_sections)
         if parts <= 0:
             raise ValueError("array_split: %d sections are wanted, want at least 1" % parts)
         cuts = [i * (n // parts) + min(i, n % parts) for i in range(parts + 1)]
     else:
-        cuts = [0] + [i.__index__() for i in indices_or_sections] + [n]
+        cuts = [0] + [index(i) for i in indices_or_sections] + [n]
     whole = (slice(None),) * axis
     return [a[whole + (slice(i, j),)] for i, j in zip(cuts, cuts[1:])]
 
@@ -226,7 +237,7 @@ def split(ary, indices_or_sections, axis=0):
     """As array_split; a number of sections must divide the length."""
     a = to_array(ary)
     if hasattr(indices_or_sections, "__index__") and not isinstance(indices_or_sections, (tuple, list)):
-        n, parts = a.shape[axis_of(axis, a.ndim, "split")], indices_or_sections.__index__()
+        n, parts = a.shape[axis_of(axis, a.ndim, "split")], index(indices_or_sections)
         if parts > 0 and n % parts:
             raise ValueError("split: a length of %d is no %d equal sections" % (n, parts))
     return array_split(a, indices_or_sections, axis)
@@ -272,7 +283,7 @@ def repeat(a, repeats, axis=None):
         a, axis = a.ravel(), 0
     axis = axis_of(axis, a.ndim, "repeat")
     counts = repeats.tolist() if hasattr(repeats, "tolist") else repeats
-    counts = [c.__index__() for c in (counts if isinstance(counts, (tuple, list)) else [counts])]
+    counts = [index(c) for c in (counts if isinstance(counts, (tuple, list)) else [counts])]
     n = a.shape[axis]
     if min(counts, default=0) < 0:
         raise ValueError("repeat: a count is %d, want at least 0" % min(counts))
@@ -289,7 +300,7 @@ def tile(A, reps):
     """A, repeated along each axis as a whole."""
     a = to_array(A)
     reps = tuple(reps) if isinstance(reps, (tuple, list)) else (reps,)
-    reps = (1,) * (a.ndim - len(reps)) + tuple(r.__index__() for r in reps)
+    reps = (1,) * (a.ndim - len(reps)) + tuple(index(r) for r in reps)
     a = a.reshape((1,) * (len(reps) - a.ndim) + a.shape)
     for axis, r in enumerate(reps):
         if r != 1:

@@ -108,6 +108,8 @@ def diff(a, n=1, axis=-1):
     a = to_array(a)
     if n < 0:
         raise ValueError("diff: n is %d, want at least 0" % n)
+    if not n:
+        return a
     if not a.ndim:
         raise ValueError("diff: the array has no axes, want at least one")
     whole = (slice(None),) * axis_of(axis, a.ndim, "diff")

@@ -143,7 +143,8 @@ static PyObject *run(const py_op *f, chx_scope *s, PyObject *const *given, int n
   if (unlikely(f->draws))
     out[0] = chx_dropout(s, in[0], ((const chx_dropout_attr *)(attr ? attr : f->defaults))->ratio);
   else py_apply(s, f->op, in, n, attr, out, into ? 1 : f->n_out);
-  r = results(f, s, chx_scope_error(s) ? (chx_array *[]){NULL} : out, into);
+  if (unlikely(f->indexes && chx_scope_error(s))) r = py_fail_as(s, PyExc_IndexError);
+  else r = results(f, s, chx_scope_error(s) ? (chx_array *[]){NULL} : out, into);
 done:
   while (made--) py_operand_end(&x[made]);
   return r;
@@ -163,7 +164,8 @@ static PyObject *run_variadic(const py_op *f, chx_scope *s, PyObject *list, cons
   return r;
 }
 
-static bool complete(const py_op *f, PyObject *const *value)
+/* Whether the arguments are in the operator's own manner as far as they go; an exception if not. */
+static bool complete(const py_op *f, PyObject *const *value, Py_ssize_t n, PyObject *names)
 {
   for (int i = 0; i < f->n_required; i++)
     if (unlikely(!value[i] || value[i] == Py_None)) {
@@ -177,6 +179,8 @@ static bool complete(const py_op *f, PyObject *const *value)
     }
   if (unlikely(f->by_axis && (!value[f->n_in] || value[f->n_in] == Py_None)))
     return PyErr_Format(PyExc_TypeError, "%U() lacks an axis", f->name), false;
+  if (unlikely(f->by_names && n == 2 && !names))
+    return PyErr_Format(PyExc_TypeError, "%U() lacks '%U'", f->name, f->names[2]), false;
   return true;
 }
 
@@ -189,7 +193,8 @@ static PyObject *call(PyObject *self, PyObject *const *args, size_t nargsf, PyOb
   bool done = true;
   if (unlikely(!s)) return NULL;
   for (int i = 0; i < f->n_params; i++) value[i] = NULL;
-  if (unlikely(!place(f, args, PyVectorcall_NARGS(nargsf), names, value, &into) || !complete(f, value)))
+  const Py_ssize_t n = PyVectorcall_NARGS(nargsf);
+  if (unlikely(!place(f, args, n, names, value, &into) || !complete(f, value, n, names)))
     return py_call_form(f->name, args, nargsf, names);
   if (unlikely(into && (!py_is_array(into) || f->n_out > 1 || f->draws))) {
     PyErr_Format(PyExc_TypeError,
@@ -313,6 +318,8 @@ static py_op *make(const chx_op *op)
   add_attrs(f, 0);
   f->name = PyUnicode_InternFromString(chx_op_name(op));
   f->by_axis = !strcmp(chx_op_name(op), "take") || !strcmp(chx_op_name(op), "take_along_axis");
+  f->by_names = !strcmp(chx_op_name(op), "pad");
+  f->indexes = f->n_in > 1 && !strcmp(chx_op_input_name(op, 1), "indices");
   return f->name && fill_defaults(f) ? f : NULL;
 }
 

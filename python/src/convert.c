@@ -269,7 +269,10 @@ bool py_ints_from(PyObject *o, const char *what, chx_ints *out)
   PyObject *list = PyTuple_Check(o) || PyList_Check(o) ? Py_NewRef(o)
                    : PyIndex_Check(o)                  ? PyTuple_Pack(1, o)
                                                        : PySequence_Fast(o, what);
-  if (!list) return false;
+  if (!list) {
+    PyErr_Clear();
+    return PyErr_Format(PyExc_TypeError, "%s is of type %s, want an integer or a sequence of integers", what, Py_TYPE(o)->tp_name), false;
+  }
   Py_ssize_t n = PySequence_Fast_GET_SIZE(list);
   if (n > CHX_MAX_RANK) PyErr_Format(PyExc_ValueError, "%s: %zd values are given, want 0 to %d", what, n, CHX_MAX_RANK);
   out->n = n;

@@ -161,7 +161,14 @@ static PyObject *divide_modulo(PyObject *l, PyObject *r)
 static PyObject *negative(PyObject *o) { return unary(OP_neg, o); }
 static PyObject *absolute(PyObject *o) { return unary(OP_abs, o); }
 static PyObject *invert(PyObject *o) { return unary(OP_invert, o); }
-static PyObject *positive(PyObject *o) { return PyObject_CallMethod(o, "copy", NULL); }
+
+static PyObject *positive(PyObject *o)
+{
+  if (py_dtype_kind(chx_dtype(py_a(o))) == 'B')
+    return PyErr_SetString(PyExc_TypeError, "positive: the array is of bool, want a number"), NULL;
+  return PyObject_CallMethod(o, "copy", NULL);
+}
+
 
 PyObject *py_compare(PyObject *a, PyObject *b, int how)
 {

@@ -90,6 +90,66 @@ def test_index_by_array_of_chx():
     check(chx.array(x)[chx.array(i)], x[i])
 
 
+def test_what_is_written_is_read_first():
+    x = np.arange(24.0).reshape(4, 6)
+    for key, value in [(slice(1, None), slice(None, -1)), (slice(None), slice(None, None, -1)), ([3, 1, 0], slice(0, 3)), (x[:, 0] > 6, slice(0, 2)),
+                       ((slice(None), [0, 1]), (slice(None), slice(1, 3))), ((0, 0), (3, 3))]:
+        a, y = chx.array(x), x.copy()
+        y[key] = x[value]
+        a[key] = a[value]
+        check(a, y)
+
+
+def test_few_places_of_many():
+    x = sample("float32", (200, 3), 1)
+    for key in ([5, 199, -3], (slice(None, None, -1), [1]), ([3, 3, 7], slice(1, None)), ([[0], [9]], [0, 2]), np.arange(200) == 77):
+        for value in (2, np.asarray(x[key]) * 3, sample("float32", x[key].shape[-1:], 5)):
+            a, y = chx.array(x), x.copy()
+            y[key] = value
+            a[key] = value
+            check(a, y)
+
+
+@pytest.mark.parametrize("dtype", REAL + ["bfloat16"])
+def test_writing_by_arrays_casts(dtype):
+    a = chx.zeros((3, 4), dtype)
+    a[a == 0] = 1
+    a[[0, 2], [1, 3]] = [0, 0]
+    assert a.dtype == dtype and a.astype("float64").sum().item() == 10
+
+
+def test_gradients_flow_through_what_arrays_pick():
+    x = sample("float64", (3, 4, 2), 1)
+    for key in [x[..., 0] > 0, ([2, 0, 2], slice(None), [1, 1, 0]), (slice(None), [[0, 3], [3, 3]]), (None, x[:, 0, 0] > 0, 1), x > 1]:
+        leaf = chx.array(x).require_grad()
+        weights = np.arange(1.0, x[key].size + 1).reshape(x[key].shape)
+        (leaf[key] * weights).sum().backward()
+        want = np.zeros(x.shape)
+        np.add.at(want, key, weights)
+        check(leaf.grad, want)
+        with pytest.raises(ValueError, match="graph"):
+            leaf[key] = 1
+
+
+@pytest.mark.parametrize("device", ["sim:0", "ref:0"])
+def test_arrays_as_indices_on_other_devices(device):
+    x = sample("float32", (4, 5), 1)
+    a = chx.array(x, device=device)
+    for key in (x > 0, [2, -1], ([0, 1], [3, 4]), (slice(None), np.array([True, False, True, True, False])), ([[0], [3]], [1, 2])):
+        y = a[key]
+        assert y.device == device
+        check(y.to("native:0"), x[key])
+        b, z = a.copy(), x.copy()
+        b[key] = 2
+        z[key] = 2
+        b[key] = y * 3
+        z[key] = x[key] * 3
+        check(b.to("native:0"), z)
+    check(a[a > 0].to("native:0"), x[x > 0])
+    with pytest.raises(chx.DeviceError, match=device + ".*native:0"):
+        a[chx.array([0])]
+
+
 def test_index_broadcasts_and_casts():
     x = np.zeros((3, 4), "float32")
     a = chx.zeros((3, 4), "float32")
