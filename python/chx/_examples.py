@@ -25,7 +25,7 @@ SHAPES = {
     "fixed_batch_norm": "  x (B, C, ...), gamma, beta, mean and var (C): the result has x's shape",
     "layer_norm": "  x (..., C), gamma and beta (C): the result has x's shape",
     "linear": "  x (..., K), w (N, K), b (N): the result is (..., N)",
-    "matmul": "  x (..., M, K), y (..., K, N): the result is (..., M, N), where the leading axes broadcast;\n"
+    "matmul": "  a (..., M, K), b (..., K, N): the result is (..., M, N), where the leading axes broadcast;\n"
     "  a 1-d operand lends its one axis",
     "max_pool": "  x (B, C, *X): both results are (B, C, *Y), Y = (X + 2 pad - ksize) // stride + 1; 1 to 3 spatial axes",
     "mean_squared_error": "  x and y have the same shape; the result is 0-d",
