@@ -48,7 +48,7 @@ for python in ${CHX_TEST_PYTHONS:-/usr/bin/python3}; do
     echo "ok $n - $python # SKIP $lacking is not there"
     continue
   fi
-  tag=$("$python" -c 'import sys, numpy; print(sys.implementation.cache_tag + "-numpy-" + numpy.__version__)')
+  tag=$("$python" -c 'import sys, numpy; print(sys.implementation.cache_tag + sys.abiflags + "-numpy-" + numpy.__version__)')
   lib=$PWD/python-test/$tag xml=$PWD/python-test/$tag.xml log=$PWD/python-test/$tag.log
   mkdir -p python-test
   rm -rf "$xml" "$lib"
