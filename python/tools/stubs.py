@@ -31,7 +31,8 @@ BINARY = "add sub mul truediv floordiv mod matmul and or xor lshift rshift".spli
 DUNDERS = {"__%s%s__" % (prefix, name): ("value: _Operand, /", "ndarray") for name in BINARY for prefix in ("", "r", "i")}
 DUNDERS.update({"__%s__" % name: ("value: _Operand, /", "ndarray") for name in "lt le gt ge".split()})
 IMPLIED = {"__doc__", "__module__", "__dict__", "__weakref__", "__repr__", "__str__", "__reduce__", "__reduce_ex__", "__getstate__", "__slots__",
-           "__annotations__", "__qualname__", "__firstlineno__", "__static_attributes__"}
+           "__annotations__", "__qualname__", "__firstlineno__", "__static_attributes__",
+           "__buffer__", "__release_buffer__"}
 
 
 def optional(kind, default):
@@ -116,6 +117,8 @@ def methods(cls, known=()):
             continue
         if name in DUNDERS and isinstance(x, types.WrapperDescriptorType):
             lines.append("def %s(self, %s) -> %s: ..." % ((name,) + DUNDERS[name]))
+        elif name.endswith("__") and isinstance(x, types.MethodDescriptorType):  # not every Python tells its signature
+            lines.append("def %s(self, *args: Any, **kwargs: Any) -> Any: ..." % name)
         elif isinstance(x, (property, types.GetSetDescriptorType, types.MemberDescriptorType)):
             lines += ["@property", "def %s(self) -> Any: ..." % name]
             if isinstance(x, property) and x.fset:
