@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * cudalike_rtc.h: "chx.rtc/1" of cuda and hip, for test_cuda.c and test_hip.c: launches by the stand-in's driver; programs by its
- * compiler, and by the vendor's own where that is there. Who includes it has defined LANGUAGE, and included cudalike.h.
+ * cudalike_rtc.h: "chx.rtc/1" of cuda and hip, for test_cuda.c and test_hip.c: launches by the stand-in's driver;
+ * programs by its compiler, and by the vendor's own where that is there. Who includes it has defined LANGUAGE, and
+ * included cudalike.h.
  */
-static const char scale_source[] =
-  "extern \"C\" __global__ void scale(float *x, float by, int n)\n"
-  "{\n  int i = blockIdx.x * blockDim.x + threadIdx.x;\n  if (i < n) x[i] *= by;\n}\n";
+static const char scale_source[] = "extern \"C\" __global__ void scale(float *x, float by, int n)\n"
+                                   "{\n  int i = blockIdx.x * blockDim.x + threadIdx.x;\n  if (i < n) x[i] *= by;\n}\n";
 
-static struct diagnosis { int n; char text[2048]; } diagnosis;
+static struct diagnosis {
+  int n;
+  char text[2048];
+} diagnosis;
 
 static void diagnose(void *of, const char *text)
 {
@@ -43,9 +46,12 @@ static void *built(const opened *o)
   return mod;
 }
 
-/* ---- launches ---------------------------------------------------------------------------------------------------------- */
+/* ---- launches ---------------------------------------------------------------------------------------------------- */
 
-typedef struct scaling { float *x, by; int n; } scaling;
+typedef struct scaling {
+  float *x, by;
+  int n;
+} scaling;
 
 static void scale(void *of)
 {
@@ -67,22 +73,29 @@ static void refused_launches(const opened *o, chx_queue *q, void *mod, const chx
 {
   static const uint64_t one_each[3] = {1, 1, 1}, far[3] = {1, (uint64_t)1 << 32, 1};
   const chx_arg none = {0}, *many = calloc(GPU_RTC_ARGS + 1, sizeof none);
-  is_int(o->rtc->launch(o->d, NULL, mod, "scale", one_each, one_each, 0, args, 3), CHX_EARG, "without a queue: %s", said);
-  is_int(o->rtc->launch(o->d, q, NULL, "scale", one_each, one_each, 0, args, 3), CHX_EARG, "without a program: %s", said);
+  is_int(o->rtc->launch(o->d, NULL, mod, "scale", one_each, one_each, 0, args, 3), CHX_EARG, "without a queue: %s",
+         said);
+  is_int(o->rtc->launch(o->d, q, NULL, "scale", one_each, one_each, 0, args, 3), CHX_EARG, "without a program: %s",
+         said);
   is_int(o->rtc->launch(o->d, q, mod, NULL, one_each, one_each, 0, args, 3), CHX_EARG, "without a name: %s", said);
-  is_int(o->rtc->launch(o->d, q, mod, "scale", one_each, one_each, 0, &none, 1), CHX_EARG, "an empty argument: %s", said);
-  is_int(o->rtc->launch(o->d, q, mod, "scale", one_each, one_each, 0, many, GPU_RTC_ARGS + 1), CHX_EARG, "too many: %s", said);
+  is_int(o->rtc->launch(o->d, q, mod, "scale", one_each, one_each, 0, &none, 1), CHX_EARG, "an empty argument: %s",
+         said);
+  is_int(o->rtc->launch(o->d, q, mod, "scale", one_each, one_each, 0, many, GPU_RTC_ARGS + 1), CHX_EARG, "too many: %s",
+         said);
   is_int(o->rtc->launch(o->d, q, mod, "scale", far, one_each, 0, args, 3), CHX_EARG, "a grid too large: %s", said);
   is_int(o->rtc->launch(o->d, q, mod, "scale", one_each, far, 0, args, 3), CHX_EARG, "a group too large: %s", said);
-  is_int(o->rtc->launch(o->d, q, mod, "scale", one_each, one_each, far[1], args, 3), CHX_EARG, "memory too large: %s", said);
+  is_int(o->rtc->launch(o->d, q, mod, "scale", one_each, one_each, far[1], args, 3), CHX_EARG, "memory too large: %s",
+         said);
   is_int(count("Launch"), 0, "nothing of that is launched");
   gpu.state->fail = 500;
   gpu.state->fail_at = "ModuleGetFunction";
-  is_int(o->rtc->launch(o->d, q, mod, "no_such", one_each, one_each, 0, args, 3), CHX_EFAILED, "an unknown kernel: %s", said);
+  is_int(o->rtc->launch(o->d, q, mod, "no_such", one_each, one_each, 0, args, 3), CHX_EFAILED, "an unknown kernel: %s",
+         said);
   ok(strstr(said, "no_such") && strstr(said, "(500)"), "its name and the driver's code");
   gpu.state->fail = 701;
   gpu.state->fail_at = "Launch";
-  ok(o->rtc->launch(o->d, q, mod, "scale", one_each, one_each, 0, args, 3) && strstr(said, "(701)"), "the driver's refusal: %s", said);
+  ok(o->rtc->launch(o->d, q, mod, "scale", one_each, one_each, 0, args, 3) && strstr(said, "(701)"),
+     "the driver's refusal: %s", said);
   free((void *)(uintptr_t)many);
 }
 
@@ -111,10 +124,12 @@ static void others_launch(void)
   ok(strstr(last("Launch"), "Launch scale grid 2 3 1 block 32 2 1 local 48 device 0") != NULL, "%s", last("Launch"));
   o.ops->copy(o.d, q, x, 0, b.handle, 0, sizeof x, 1);
   is_int(o.ops->queue_sync(o.d, q, o.ops->queue_mark(o.d, q), INT64_MAX), CHX_OK, "all is done: %s", said);
-  ok(x[3] == 3 && x[4] == 36 && x[63] == 567, "in the queue's order, from where the tensor begins: %g %g %g", x[3], x[4], x[63]);
+  ok(x[3] == 3 && x[4] == 36 && x[63] == 567, "in the queue's order, from where the tensor begins: %g %g %g", x[3],
+     x[4], x[63]);
   const chx_capture_ops *capture = o.ops->extension(o.d, "chx.capture/1");
   void *graph = NULL;
-  ok(!capture->begin(o.d, q) && !o.rtc->launch(o.d, q, mod, "scale", grid, group, 0, args, 3) && !capture->end(o.d, q, &graph),
+  ok(!capture->begin(o.d, q) && !o.rtc->launch(o.d, q, mod, "scale", grid, group, 0, args, 3) &&
+         !capture->end(o.d, q, &graph),
      "a launch is captured: %s", said);
   capture->drop(o.d, graph);
   gpu.watch(NULL);
@@ -125,7 +140,7 @@ static void others_launch(void)
   nothing_left("after others' kernels");
 }
 
-/* ---- programs ---------------------------------------------------------------------------------------------------------- */
+/* ---- programs ---------------------------------------------------------------------------------------------------- */
 
 static void others_build(void)
 {
@@ -142,13 +157,16 @@ static void others_build(void)
      "are for the compiler, after the architecture, alone: %s", last("Compile"));
   ok(!o.rtc->binary(o.d, mod, NULL, &n) && n == 200, "what it is compiled to has %d bytes", (int)n);
   is_int(o.rtc->binary(o.d, mod, bytes, &small), CHX_EARG, "a place too small: %s", said);
-  ok(!o.rtc->binary(o.d, mod, bytes, &n) && !o.rtc->binary(o.d, mod, bytes, &n) && strstr(bytes, "program"), "given, and again");
+  ok(!o.rtc->binary(o.d, mod, bytes, &n) && !o.rtc->binary(o.d, mod, bytes, &n) && strstr(bytes, "program"),
+     "given, and again");
   o.rtc->drop(o.d, mod);
   is_int(gpu.state->modules, 0, "it goes");
   mod = NULL;
   ok(build_text(&o, "int x = ;\n", "", &mod) == CHX_EFAILED && !mod && diagnosis.n == 1 &&
-       !strcmp(diagnosis.text, "line 1: the stand-in objects"), "what the compiler says of a wrong one: %s", diagnosis.text);
-  is_int(o.rtc->build(o.d, LANGUAGE, "int x = ;\n", 10, NULL, &mod, NULL, NULL), CHX_EFAILED, "nobody need listen: %s", said);
+         !strcmp(diagnosis.text, "line 1: the stand-in objects"),
+     "what the compiler says of a wrong one: %s", diagnosis.text);
+  is_int(o.rtc->build(o.d, LANGUAGE, "int x = ;\n", 10, NULL, &mod, NULL, NULL), CHX_EFAILED, "nobody need listen: %s",
+         said);
   is_int(o.rtc->build(o.d, "chx-c", "", 0, "", &mod, NULL, NULL), CHX_EUNSUPPORTED, "another language: %s", said);
   is_int(o.rtc->build(o.d, NULL, "", 0, "", &mod, NULL, NULL), CHX_EUNSUPPORTED, "none: %s", said);
   is_int(o.rtc->build(o.d, LANGUAGE, cut, sizeof cut, "", &mod, NULL, NULL), CHX_EARG, "what is no text: %s", said);
@@ -183,12 +201,14 @@ static void others_by_vendor(void)
   if (st == CHX_EUNSUPPORTED) return skip(1, "the vendor's compiler is not there");
   if (!ok(!st, "the vendor's compiler makes a program: %s %s", said, diagnosis.text)) return;
   char *bytes = !o.rtc->binary(o.d, mod, NULL, &n) && n ? malloc(n) : NULL;
-  ok(bytes && !o.rtc->binary(o.d, mod, bytes, &n) && memmem(bytes, n, "scale", 5), "that has the kernel, in %d bytes", (int)n);
+  ok(bytes && !o.rtc->binary(o.d, mod, bytes, &n) && memmem(bytes, n, "scale", 5), "that has the kernel, in %d bytes",
+     (int)n);
   free(bytes);
   ok(build_text(&o, "extern \"C\" __global__ void f(float *x) { x[0] = nonsense; }\n", "", &mod) == CHX_EFAILED &&
-       strstr(diagnosis.text, "nonsense"), "and says what is wrong in another: %.60s", diagnosis.text);
-  ok(build_text(&o, "extern \"C\" __global__ void f(int *x) { x[0] = BY; }\n", "-DBY=7", &mod) == CHX_OK, "and takes options: %s %s",
-     said, diagnosis.text);
+         strstr(diagnosis.text, "nonsense"),
+     "and says what is wrong in another: %.60s", diagnosis.text);
+  ok(build_text(&o, "extern \"C\" __global__ void f(int *x) { x[0] = BY; }\n", "-DBY=7", &mod) == CHX_OK,
+     "and takes options: %s %s", said, diagnosis.text);
 }
 
 static void others_kernels(void)

@@ -220,8 +220,9 @@ cudnnStatus_t cudnnAddTensor(cudnnHandle_t h, const void *alpha, const cudnnTens
 
 /* ---- pooling and normalisation ----------------------------------------------------------------------------------- */
 
-cudnnStatus_t cudnnSetPoolingNdDescriptor(cudnnPoolingDescriptor_t of, const cudnnPoolingMode_t mode, const cudnnNanPropagation_t nan,
-                                          int n, const int size[], const int pad[], const int stride[])
+cudnnStatus_t cudnnSetPoolingNdDescriptor(cudnnPoolingDescriptor_t of, const cudnnPoolingMode_t mode,
+                                          const cudnnNanPropagation_t nan, int n, const int size[], const int pad[],
+                                          const int stride[])
 {
   pooling *p = AS(pooling, of);
   (void)nan;
@@ -274,7 +275,8 @@ cudnnStatus_t cudnnPoolingForward(cudnnHandle_t h, const cudnnPoolingDescriptor_
   if (code) return (cudnnStatus_t)code;
   fake_say("pool mode %d type %d axes %d", j.p.mode, j.x.type, j.p.n);
   for (int d = 0; d < j.p.n; d++) /* cuDNN's own sizes */
-    if (j.y.dim[d + 2] != 1 + (j.x.dim[d + 2] + 2 * j.p.pad[d] - j.p.size[d]) / j.p.stride[d]) return CUDNN_STATUS_BAD_PARAM;
+    if (j.y.dim[d + 2] != 1 + (j.x.dim[d + 2] + 2 * j.p.pad[d] - j.p.size[d]) / j.p.stride[d])
+      return CUDNN_STATUS_BAD_PARAM;
   if (j.x.type == CUDNN_DATA_FLOAT) fake_later(AS(handle, h)->stream, pool, &j, sizeof j);
   return CUDNN_STATUS_SUCCESS;
 }
@@ -298,8 +300,9 @@ static void norm(void *of)
 cudnnStatus_t cudnnBatchNormalizationForwardInference(cudnnHandle_t h, cudnnBatchNormMode_t mode, const void *alpha,
                                                       const void *beta, const cudnnTensorDescriptor_t xd, const void *x,
                                                       const cudnnTensorDescriptor_t yd, void *y,
-                                                      const cudnnTensorDescriptor_t pd, const void *scale, const void *bias,
-                                                      const void *mean, const void *variance, double eps)
+                                                      const cudnnTensorDescriptor_t pd, const void *scale,
+                                                      const void *bias, const void *mean, const void *variance,
+                                                      double eps)
 {
   const norm_job j = {*AS(fake_tensor, xd), *AS(fake_tensor, yd), x, {scale, bias, mean, variance}, y, eps};
   const fake_tensor *p = AS(fake_tensor, pd);
@@ -307,7 +310,8 @@ cudnnStatus_t cudnnBatchNormalizationForwardInference(cudnnHandle_t h, cudnnBatc
   (void)alpha, (void)beta;
   if (code) return (cudnnStatus_t)code;
   fake_say("norm mode %d type %d channels %d of type %d eps %g", (int)mode, j.x.type, p->dim[1], p->type, eps);
-  if (p->n != j.x.n || p->dim[0] != 1 || p->dim[1] != j.x.dim[1] || p->dim[2] != 1 || p->step[1] != 1) return CUDNN_STATUS_BAD_PARAM;
+  if (p->n != j.x.n || p->dim[0] != 1 || p->dim[1] != j.x.dim[1] || p->dim[2] != 1 || p->step[1] != 1)
+    return CUDNN_STATUS_BAD_PARAM;
   if (j.x.type == CUDNN_DATA_FLOAT) fake_later(AS(handle, h)->stream, norm, &j, sizeof j);
   return CUDNN_STATUS_SUCCESS;
 }

@@ -196,9 +196,12 @@ static void pooled(chx_scope *s, const chx_pool_attr *p, int n, const int64_t *s
 {
   gpu.clear();
   chx_array *y = chx_avg_pool(s, numbers(s, DEV, CHX_F32, n, shape, 3), p);
-  if (want) ok(strstr(last("pool mode"), want) && !count("Launch"), "%s: %s %s", want, last("pool mode"), chx_scope_message(s));
+  if (want)
+    ok(strstr(last("pool mode"), want) && !count("Launch"), "%s: %s %s", want, last("pool mode"), chx_scope_message(s));
   else ok(!count("pool mode") && count("Launch pool") == 1, "left to the shared kernel: %s", chx_scope_message(s));
-  if (want) ok(same(y, chx_avg_pool(s, numbers(s, "native:0", CHX_F32, n, shape, 3), p)), "the means: %s", chx_scope_message(s));
+  if (want)
+    ok(same(y, chx_avg_pool(s, numbers(s, "native:0", CHX_F32, n, shape, 3), p)), "the means: %s",
+       chx_scope_message(s));
 }
 
 static void pools(chx_scope *s)
@@ -228,7 +231,8 @@ static void pools(chx_scope *s)
   gpu.state->fail = 3000; /* CUDNN_STATUS_NOT_SUPPORTED */
   gpu.state->fail_at = "cudnnPoolingForward";
   for (int i = 0; i < 2; i++) chx_avg_pool(s, x, &p);
-  ok(!count("pool mode") && count("Launch pool") == 2, "what cuDNN has not is not asked for again: %s", chx_scope_message(s));
+  ok(!count("pool mode") && count("Launch pool") == 2, "what cuDNN has not is not asked for again: %s",
+     chx_scope_message(s));
   gpu.state->fail = 5000;
   gpu.state->fail_at = "cudnnPoolingForward";
   p.ksize = CHX_INTS(4, 4);
@@ -239,7 +243,8 @@ static void pools(chx_scope *s)
   ok(strstr(last("pool mode"), "type 1") != NULL, "f64: %s", last("pool mode"));
   gpu.clear();
   chx_avg_pool(s, numbers(s, DEV, CHX_F16, SHAPE(1, 1, 4, 4), 3), &p);
-  ok(strstr(last("pool mode"), "type 0") != NULL, "f16 is widened by the core: %s %s", last("pool mode"), chx_scope_message(s));
+  ok(strstr(last("pool mode"), "type 0") != NULL, "f16 is widened by the core: %s %s", last("pool mode"),
+     chx_scope_message(s));
 }
 
 static void normed(chx_scope *s, int layout, int n, const int64_t *shape, int64_t channels)
@@ -251,11 +256,13 @@ static void normed(chx_scope *s, int layout, int n, const int64_t *shape, int64_
   p.eps = 4;
   for (int i = 0; i < 2; i++) {
     const char *dev = i ? "native:0" : DEV;
-    chx_array *of[3], *x = numbers(s, dev, CHX_F32, n, shape, 3), *var = chx_from_shape(s, CHX_F32, 1, &channels, variances);
+    chx_array *of[3], *x = numbers(s, dev, CHX_F32, n, shape, 3),
+                      *var = chx_from_shape(s, CHX_F32, 1, &channels, variances);
     for (int k = 0; k < 3; k++) of[k] = numbers(s, dev, CHX_F32, 1, &channels, k + 4);
     gpu.clear();
     y[i] = chx_fixed_batch_norm(s, x, of[0], of[1], of[2], var, &p);
-    if (!i) ok(count("norm mode 1 type 0 channels") == 1 && !count("Launch"), "one call of cuDNN: %s", last("norm mode"));
+    if (!i)
+      ok(count("norm mode 1 type 0 channels") == 1 && !count("Launch"), "one call of cuDNN: %s", last("norm mode"));
   }
   ok(same(y[0], y[1]), "the normalised: %s", chx_scope_message(s));
 }
@@ -271,12 +278,13 @@ static void norms(chx_scope *s)
     chx_array *c = numbers(s, DEV, dtype, SHAPE(3), 1);
     gpu.clear();
     chx_array *y = chx_fixed_batch_norm(s, numbers(s, DEV, dtype, SHAPE(2, 3, 4), 3), c, c, c, c, &p);
-    ok(y && count("norm mode 1 type 1") == (dtype == CHX_F64), "dtype %d: %s %s", dtype, last("norm mode"), chx_scope_message(s));
+    ok(y && count("norm mode 1 type 1") == (dtype == CHX_F64), "dtype %d: %s %s", dtype, last("norm mode"),
+       chx_scope_message(s));
   }
   chx_array *c = numbers(s, DEV, CHX_F32, SHAPE(3), 1), *x = numbers(s, DEV, CHX_F32, SHAPE(2, 3), 3);
   gpu.clear();
-  ok(chx_fixed_batch_norm(s, x, c, c, c, c, &p) && !count("norm mode") && count("Launch") > 2, "of [N, C] it is composed: %s",
-     chx_scope_message(s));
+  ok(chx_fixed_batch_norm(s, x, c, c, c, c, &p) && !count("norm mode") && count("Launch") > 2,
+     "of [N, C] it is composed: %s", chx_scope_message(s));
   p.eps = -1;
   x = numbers(s, DEV, CHX_F32, SHAPE(2, 3, 4), 3);
   gpu.clear();

@@ -48,7 +48,8 @@ chx_status cuda_dnn_handle(const chx_call *c, cudnnHandle_t *out)
     cudnnHandle_t made = NULL;
     cudnnStatus_t code = cuda_dnn.create(&made);
     if (!code && (code = cuda_dnn.set_stream(made, c->queue->stream))) cuda_dnn.destroy(made);
-    if (code == CUDNN_STATUS_ALLOC_FAILED || (code && c->queue->capture)) return cuda_dnn_failed(c, code, "cudnnCreate");
+    if (code == CUDNN_STATUS_ALLOC_FAILED || (code && c->queue->capture))
+      return cuda_dnn_failed(c, code, "cudnnCreate");
     if (code) return drv_without(c->dev, &c->dev->no_dnn, "cuDNN", cuda_dnn.error_string(code));
     c->queue->handle[CUDA_DNN] = made;
   }
@@ -70,7 +71,8 @@ cuda_dnn_types cuda_dnn_types_of(const chx_call *c)
   case CHX_F16: return (cuda_dnn_types){CUDNN_DATA_HALF, CUDNN_DATA_FLOAT, CUDNN_TENSOR_OP_MATH};
   case CHX_BF16: return (cuda_dnn_types){CUDNN_DATA_BFLOAT16, CUDNN_DATA_FLOAT, CUDNN_TENSOR_OP_MATH};
   case CHX_F64: return (cuda_dnn_types){CUDNN_DATA_DOUBLE, CUDNN_DATA_DOUBLE, CUDNN_DEFAULT_MATH};
-  default: return (cuda_dnn_types){CUDNN_DATA_FLOAT, CUDNN_DATA_FLOAT, cuda_tf32() ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH};
+  default:
+    return (cuda_dnn_types){CUDNN_DATA_FLOAT, CUDNN_DATA_FLOAT, cuda_tf32() ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH};
   }
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * dnn.h: cuDNN, for the files of the cuda plugin that use it.
  *
- *   dnn.c   the library, handles, descriptors        dnn_conv.c   convolutions        dnn_image.c   avg_pool, fixed_batch_norm
+ *   dnn.c        the library, handles, descriptors
+ *   dnn_conv.c   convolutions
+ *   dnn_image.c  avg_pool, fixed_batch_norm
  */
 #ifndef CHX_CUDA_DNN_H
 #define CHX_CUDA_DNN_H

@@ -62,7 +62,8 @@ static cudnnStatus_t describe(plan *l, cuda_dnn_types t, const drv_conv *p)
   if (!st) st = filter(&l->w, t, p);
   if (!st && p->bias) st = bias_of(l, t, p);
   if (!st) st = cuda_dnn.conv_create(&l->conv);
-  if (!st) st = cuda_dnn.conv_set(l->conv, p->spatial, p->pad, p->stride, p->dilation, CUDNN_CROSS_CORRELATION, t.compute);
+  if (!st)
+    st = cuda_dnn.conv_set(l->conv, p->spatial, p->pad, p->stride, p->dilation, CUDNN_CROSS_CORRELATION, t.compute);
   if (!st) st = cuda_dnn.conv_groups(l->conv, p->groups);
   return st ? st : cuda_dnn.conv_math(l->conv, t.math);
 }
@@ -100,7 +101,8 @@ static cudnnStatus_t choose(cudnnHandle_t h, plan *l, int mode, uint64_t *worksp
   else if (mode == DRV_CONV_GRAD_INPUT)
     CHOOSE(cudnnConvolutionBwdDataAlgoPerf_t, cuda_dnn.find_grad_input(h, l->w, l->y, l->conv, l->x, CHOICES, &n, list))
   else
-    CHOOSE(cudnnConvolutionBwdFilterAlgoPerf_t, cuda_dnn.find_grad_weight(h, l->x, l->y, l->conv, l->w, CHOICES, &n, list))
+    CHOOSE(cudnnConvolutionBwdFilterAlgoPerf_t,
+           cuda_dnn.find_grad_weight(h, l->x, l->y, l->conv, l->w, CHOICES, &n, list))
   return l->found ? cuda_dnn.conv_math(l->conv, math) : CUDNN_STATUS_SUCCESS;
 }
 
@@ -162,8 +164,8 @@ static chx_status run(void *self, const chx_call *c)
     code = cuda_dnn.grad_input(h, one, l->w, w, l->y, y, l->conv, (cudnnConvolutionBwdDataAlgo_t)l->algo, c->workspace,
                           room, zero, l->x, x);
   else
-    code = cuda_dnn.grad_weight(h, one, l->x, x, l->y, y, l->conv, (cudnnConvolutionBwdFilterAlgo_t)l->algo, c->workspace,
-                           room, zero, l->w, w);
+    code = cuda_dnn.grad_weight(h, one, l->x, x, l->y, y, l->conv, (cudnnConvolutionBwdFilterAlgo_t)l->algo,
+                                c->workspace, room, zero, l->w, w);
   if (code) return cuda_dnn_failed(c, code, "a convolution of cuDNN");
   return drv_queued(c->dev, c->queue, DRV_SUCCESS, "");
 }

@@ -8,7 +8,8 @@
 chx_status gpu_rtc_text(gpu_device *g, const char *own, const char *lang, const void *src, uint64_t n, char **text)
 {
   if (!lang || strcmp(lang, own))
-    return gpu_fail(g, CHX_EUNSUPPORTED, "%s: the language is '%.40s', want %s, the only one here", g->spec, lang ? lang : "", own);
+    return gpu_fail(g, CHX_EUNSUPPORTED, "%s: the language is '%.40s', want %s, the only one here", g->spec,
+                    lang ? lang : "", own);
   if (n && (!src || memchr(src, 0, (size_t)n)))
     return gpu_fail(g, CHX_EARG, "%s: a source of %llu bytes %s, want text", g->spec, (unsigned long long)n,
                     src ? "with a NUL among them" : "is NULL");
@@ -20,11 +21,15 @@ chx_status gpu_rtc_text(gpu_device *g, const char *own, const char *lang, const 
   return CHX_OK;
 }
 
-chx_status gpu_rtc_launchable(gpu_device *g, const chx_queue *q, const void *module, const char *fn, const chx_arg *args, uint32_t n)
+chx_status gpu_rtc_launchable(gpu_device *g, const chx_queue *q, const void *module, const char *fn,
+                              const chx_arg *args, uint32_t n)
 {
   if (!q) return gpu_fail(g, CHX_EARG, "%s: launch without a queue, want one of queue_new", g->spec);
-  if (!module || !fn) return gpu_fail(g, CHX_EARG, "%s: launch without a %s", g->spec, module ? "kernel's name" : "program, want what build gave");
-  if (n > GPU_RTC_ARGS) return gpu_fail(g, CHX_EARG, "%s: %u arguments of a kernel, want at most %d", g->spec, n, GPU_RTC_ARGS);
+  if (!module || !fn)
+    return gpu_fail(g, CHX_EARG, "%s: launch without a %s", g->spec,
+                    module ? "kernel's name" : "program, want what build gave");
+  if (n > GPU_RTC_ARGS)
+    return gpu_fail(g, CHX_EARG, "%s: %u arguments of a kernel, want at most %d", g->spec, n, GPU_RTC_ARGS);
   for (uint32_t i = 0; i < n; i++)
     if (!args[i].tensor && !args[i].bytes)
       return gpu_fail(g, CHX_EARG, "%s: argument %u of %s is neither tensor nor bytes", g->spec, i, fn);

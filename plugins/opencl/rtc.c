@@ -62,8 +62,9 @@ static chx_status launch(chx_dev *dev, chx_queue *q, void *mod, const char *fn, 
   if (st) return st;
   for (uint32_t i = 0; i < n; i++)
     if (args[i].tensor && (args[i].tensor->byte_offset || !args[i].tensor->buf))
-      return gpu_fail(&dev->gpu, CHX_EUNSUPPORTED, "%s: launch: argument %u does not begin where its buffer does, want a dense copy",
-                      dev->gpu.spec, i);
+      return gpu_fail(&dev->gpu, CHX_EUNSUPPORTED,
+                      "%s: launch: argument %u does not begin where its buffer does, want a dense copy", dev->gpu.spec,
+                      i);
   for (int i = 0; i < 3; i++) {
     local[i] = (size_t)group[i];
     global[i] = (size_t)(grid[i] * group[i]);
