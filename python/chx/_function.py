@@ -39,9 +39,11 @@ class Function:
     _calls = {}  # by thread: what backward was given
 
     def forward(self, *inputs):
+        """The function itself, to be written by a subclass: an array or a tuple of them, of the inputs."""
         raise NotImplementedError("%s has no forward" % type(self).__name__)
 
     def backward(self, *grads):
+        """The gradients of the inputs, of those of the outputs; to be written by a subclass that has any."""
         return (None,) * len(self.needs)
 
     def retain(self, *arrays):
