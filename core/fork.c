@@ -3,8 +3,9 @@
  * sides give them back, so that the child finds none held by a thread that it does not have. The pool and the log have
  * handlers of their own, since more than a lock is theirs.
  *
- * What this cannot give back is what a call of another thread has at that moment: a node's lock (node.c) while it adds to the gradient
- * of that leaf, memory that is open to the host or pinned to the device (transfer.c).
+ * What other threads' calls have for as long as they run is free when the child meets it, and chxi_forks tells that it is
+ * of before: memory that is lent to the host or pinned to the device (transfer.c), a queue (stream.c). What this cannot
+ * give back is a node's lock (node.c), while a thread adds to the gradient of that leaf.
  */
 #include "runtime.h"
 
@@ -13,6 +14,7 @@ static struct guard { int rank, n; pthread_mutex_t *locks; } guards[MOST];
 static int n_guards;
 static struct { int n; pthread_cond_t *conditions; } waits[MOST];
 static int n_waits;
+uint16_t chxi_forks;
 
 static void devices(int (*fn)(pthread_mutex_t *))
 {
@@ -42,6 +44,7 @@ static void give(void)
 /* A condition variable counts its waiters, and those are gone. */
 static void give_in_child(void)
 {
+  chxi_forks++;
   for (int i = 0; i < n_waits; i++)
     for (int k = 0; k < waits[i].n; k++) pthread_cond_init(&waits[i].conditions[k], NULL);
   give();

@@ -14,6 +14,7 @@ enum { CHXI_FORK_LOAD, CHXI_FORK_SHADOWS, CHXI_FORK_PLAIN, CHXI_FORK_USES };
 void chxi_fork_guard(int rank, pthread_mutex_t *locks, int n);
 #define CHXI_FORK_GUARD(rank, locks, n) \
   __attribute__((constructor)) static void fork_guard(void) { chxi_fork_guard(rank, locks, n); }
+extern uint16_t chxi_forks; /* how many forks lie between this process and the one that loaded chx */
 /* Condition variables whose waiters a child does not have. */
 void chxi_fork_conditions(pthread_cond_t *conditions, int n);
 #define CHXI_FORK_CONDITIONS(conditions, n) \
@@ -103,6 +104,7 @@ struct chxi_stream { /* a (thread, device) pair's queue; never freed, so that a 
   chxi_device *dev;
   chx_queue *q;
   pthread_mutex_t lock;        /* the plugin is given a queue by one thread at a time */
+  _Atomic uint16_t forks;      /* chxi_forks when the lock was made: after another a thread that is gone may have it */
   _Atomic uint64_t good;       /* the last point waited for without an error */
   _Atomic chx_status failed;   /* of a later point: everything after `good` is invalid */
   char text[512];
@@ -128,7 +130,13 @@ bool chxi_buffer_good(chx_scope *s, const chxi_buffer *b); /* false, with the la
 void chxi_buffer_forget_uses(chxi_buffer *b, chxi_stream *by);   /* orders `by` after every use of a free block */
 uint64_t chxi_stream_mark(chxi_stream *q);
 bool chxi_stream_order(chx_scope *s, chxi_stream *q, struct chxi_use u); /* q (NULL: the host) after point u */
-static inline chx_queue *chxi_stream_lock(chxi_stream *q) { return q ? pthread_mutex_lock(&q->lock), q->q : NULL; }
+void chxi_stream_renew(chxi_stream *q); /* its lock, in a child */
+static inline void chxi_stream_enter(chxi_stream *q)
+{
+  if (chxi_unlikely(atomic_load_explicit(&q->forks, memory_order_acquire) != chxi_forks)) chxi_stream_renew(q);
+  pthread_mutex_lock(&q->lock);
+}
+static inline chx_queue *chxi_stream_lock(chxi_stream *q) { return q ? chxi_stream_enter(q), q->q : NULL; }
 static inline void chxi_stream_unlock(chxi_stream *q) { if (q) pthread_mutex_unlock(&q->lock); }
 extern int chxi_sync_always;                                     /* CHX_SYNC=1 */
 

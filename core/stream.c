@@ -34,9 +34,22 @@ static struct uses uses_of(const chxi_buffer *b)
   return u;
 }
 
+static pthread_mutex_t renewing = PTHREAD_MUTEX_INITIALIZER;
+__attribute__((constructor)) static void guard_renewing(void) { chxi_fork_guard(CHXI_FORK_PLAIN, &renewing, 1); }
+
+void chxi_stream_renew(chxi_stream *q)
+{
+  pthread_mutex_lock(&renewing);
+  if (q->forks != chxi_forks) {
+    pthread_mutex_init(&q->lock, NULL);
+    q->forks = chxi_forks;
+  }
+  pthread_mutex_unlock(&renewing);
+}
+
 uint64_t chxi_stream_mark(chxi_stream *q)
 {
-  pthread_mutex_lock(&q->lock);
+  chxi_stream_enter(q);
   chx_queue *queue = q->q;
   uint64_t point = queue ? q->dev->ops->queue_mark(q->dev->dev, queue) : UINT64_MAX; /* of a dead one: never good */
   pthread_mutex_unlock(&q->lock);
@@ -45,7 +58,7 @@ uint64_t chxi_stream_mark(chxi_stream *q)
 
 static chx_status sync_to(chxi_stream *q, uint64_t point)
 {
-  pthread_mutex_lock(&q->lock);
+  chxi_stream_enter(q);
   chx_queue *queue = q->q;
   chx_status st = queue ? q->dev->ops->queue_sync(q->dev->dev, queue, point, INT64_MAX) : q->failed;
   pthread_mutex_unlock(&q->lock);
@@ -64,7 +77,7 @@ void chxi_stream_retire(chxi_stream *q)
   if (!q->failed) chxi_stream_wait(NULL, q);
   chxi_stream **list = q->failed ? &dev->dead : &dev->idle;
   if (q->failed) {
-    pthread_mutex_lock(&q->lock);
+    chxi_stream_enter(q);
     dev->ops->queue_free(dev->dev, q->q);
     q->q = NULL;
     pthread_mutex_unlock(&q->lock);
@@ -97,6 +110,7 @@ bool chxi_stream_of(chx_scope *s, chxi_device *dev, chxi_stream **out)
       return chx_scope_fail(s, CHX_ENOMEM, "%s: out of memory for a queue", dev->spec), false;
     memset(q, 0, sizeof *q);
     pthread_mutex_init(&q->lock, NULL);
+    q->forks = chxi_forks;
     q->dev = dev;
     chx_status st = dev->ops->queue_new(dev->dev, NULL, &q->q);
     if (st) {
@@ -111,7 +125,7 @@ bool chxi_stream_of(chx_scope *s, chxi_device *dev, chxi_stream **out)
 static bool failed(chx_scope *s, chxi_stream *q, chx_status st)
 {
   chxi_thread *th = chxi_thread_self();
-  pthread_mutex_lock(&q->lock); /* another thread may have waited for it, too */
+  chxi_stream_enter(q); /* another thread may have waited for it, too */
   if (!q->failed) {
     const char *said = th && th->fail_code == st && th->fail_text[0] ? th->fail_text : chx_status_text(st);
     snprintf(q->text, sizeof q->text, "%s", said);

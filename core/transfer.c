@@ -73,6 +73,18 @@ static pthread_mutex_t *shadow_lock(const chxi_buffer *b)
 }
 static pthread_cond_t *shadow_cond(const chxi_buffer *b) { return &shadow_returned[shadow_lock(b) - shadow_locks]; }
 
+static void left_behind(chxi_buffer *b);
+
+/* What a process has of calls that the fork which made it took from their threads is forgotten when it is met. */
+static void lock_shadow(chxi_buffer *b)
+{
+  pthread_mutex_lock(shadow_lock(b));
+  if (chxi_unlikely(b->forks != chxi_forks)) left_behind(b);
+}
+
+static void unlock_shadow(chxi_buffer *b) { pthread_mutex_unlock(shadow_lock(b)); }
+static void wait_shadow(chxi_buffer *b) { pthread_cond_wait(shadow_cond(b), shadow_lock(b)); }
+
 /* ---- device memory open to the host; the shadow's lock is held ------------------------------------------------------- */
 
 /* Begins to open b, with `access`; false with *why CHX_EUNSUPPORTED where that cannot be, else with the error in s. The bytes
@@ -133,6 +145,18 @@ void chxi_unmap(chxi_buffer *b)
   unmap(b, q, true);
 }
 
+static void left_behind(chxi_buffer *b)
+{
+  chxi_stream *q = NULL;
+  b->forks = chxi_forks;
+  b->lent = b->pinned = 0;
+  if (!b->opening) return;
+  b->opening = NULL;
+  chxi_stream_of(NULL, b->dev, &q);
+  unmap(b, q, false);
+  atomic_store(&b->valid, CHXI_ON_DEVICE);
+}
+
 bool chxi_on_device(chx_scope *s, chxi_buffer *b)
 {
   if (chxi_likely(atomic_load_explicit(&b->valid, memory_order_acquire) & CHXI_ON_DEVICE)) return true;
@@ -140,10 +164,10 @@ bool chxi_on_device(chx_scope *s, chxi_buffer *b)
   chxi_stream *q;
   if (!chxi_stream_of(s, dev, &q)) return false;
   if (q && q->capture) return true; /* it will be when the capture is launched */
-  pthread_mutex_lock(shadow_lock(b));
+  lock_shadow(b);
   chx_status st = CHX_OK;
   bool ordered = true;
-  while (b->mapped && b->lent) pthread_cond_wait(shadow_cond(b), shadow_lock(b));
+  while (b->mapped && b->lent) wait_shadow(b);
   if (b->mapped) {
     st = unmap(b, q, true);
     atomic_store(&b->valid, CHXI_ON_DEVICE);
@@ -160,7 +184,7 @@ bool chxi_on_device(chx_scope *s, chxi_buffer *b)
       chxi_ledger_add(dev, NULL, CHX_ROUTE_STAGED, b->asked, chxi_now_ns() - t0, NULL);
     }
   }
-  pthread_mutex_unlock(shadow_lock(b));
+  unlock_shadow(b);
   if (st) chxi_plugin_failed(s, st, "%s: %llu bytes from the host", dev->spec, (unsigned long long)b->asked);
   return ordered && !st;
 }
@@ -174,9 +198,9 @@ static bool lend(chx_scope *s, chxi_loan *l, int i, chxi_device *native)
   const bool may_map = b->dev->mappable, whole = i >= l->n_read;
   if (chxi_capture_excludes(s, b->dev, "reading back to the host")) return false;
   if (!may_map && !b->shared && atomic_load_explicit(&b->valid, memory_order_acquire) & CHXI_ON_HOST) return true;
-  pthread_mutex_lock(shadow_lock(b));
+  lock_shadow(b);
   bool good = true;
-  while (b->pinned) pthread_cond_wait(shadow_cond(b), shadow_lock(b));
+  while (b->pinned) wait_shadow(b);
   const uint8_t valid = atomic_load(&b->valid);
   if (!b->opening && (!(valid & CHXI_ON_HOST) || (b->shared && valid & CHXI_ON_DEVICE))) {
     const bool wanted = may_map && !l->copied && b->asked;
@@ -191,31 +215,31 @@ static bool lend(chx_scope *s, chxi_loan *l, int i, chxi_device *native)
     }
   }
   if (good && may_map) b->lent++;
-  pthread_mutex_unlock(shadow_lock(b));
+  unlock_shadow(b);
   return good;
 }
 
 /* Ends what s has begun with b: the wait for it was good, or the mapping is given back, with the device's bytes as they were. */
 static void opened(chx_scope *s, chxi_buffer *b, chxi_stream *q, bool good)
 {
-  pthread_mutex_lock(shadow_lock(b));
+  lock_shadow(b);
   if (b->opening == s) {
     b->opening = NULL;
     if (!good) unmap(b, q, false);
     atomic_store(&b->valid, good ? CHXI_ON_HOST : CHXI_ON_DEVICE);
     pthread_cond_broadcast(shadow_cond(b));
   }
-  pthread_mutex_unlock(shadow_lock(b));
+  unlock_shadow(b);
 }
 
 /* Whether b's shadow is valid, after what another thread has begun with it has ended. */
 static bool is_open(chxi_buffer *b)
 {
   if (!b->dev->mappable) return true;
-  pthread_mutex_lock(shadow_lock(b));
-  while (b->opening) pthread_cond_wait(shadow_cond(b), shadow_lock(b));
+  lock_shadow(b);
+  while (b->opening) wait_shadow(b);
   const bool valid = atomic_load(&b->valid) & CHXI_ON_HOST;
-  pthread_mutex_unlock(shadow_lock(b));
+  unlock_shadow(b);
   return valid;
 }
 
@@ -224,9 +248,9 @@ static void give_back(const chxi_loan *l, int n)
   for (int i = 0; i < n; i++) {
     chxi_buffer *b = l->b[i];
     if (!b->dev->mappable) continue;
-    pthread_mutex_lock(shadow_lock(b));
-    if (!--b->lent) pthread_cond_broadcast(shadow_cond(b));
-    pthread_mutex_unlock(shadow_lock(b));
+    lock_shadow(b);
+    if (b->lent && !--b->lent) pthread_cond_broadcast(shadow_cond(b));
+    unlock_shadow(b);
   }
 }
 
@@ -262,10 +286,10 @@ bool chxi_pin(chx_scope *s, chxi_buffer *const *b, int n)
     for (int k = 0; k < n; k++)
       if (!chxi_on_device(s, b[k])) return false;
     for (; i < n; i++) {
-      pthread_mutex_lock(shadow_lock(b[i]));
+      lock_shadow(b[i]);
       const bool valid = atomic_load(&b[i]->valid) & CHXI_ON_DEVICE;
       if (valid) b[i]->pinned++;
-      pthread_mutex_unlock(shadow_lock(b[i]));
+      unlock_shadow(b[i]);
       if (!valid) break;
     }
     if (i == n) return true;
@@ -276,9 +300,9 @@ bool chxi_pin(chx_scope *s, chxi_buffer *const *b, int n)
 void chxi_unpin(chxi_buffer *const *b, int n)
 {
   for (int i = 0; i < n; i++) {
-    pthread_mutex_lock(shadow_lock(b[i]));
-    if (!--b[i]->pinned) pthread_cond_broadcast(shadow_cond(b[i]));
-    pthread_mutex_unlock(shadow_lock(b[i]));
+    lock_shadow(b[i]);
+    if (b[i]->pinned && !--b[i]->pinned) pthread_cond_broadcast(shadow_cond(b[i]));
+    unlock_shadow(b[i]);
   }
 }
 
@@ -292,9 +316,9 @@ bool chxi_share(chx_scope *s, chxi_buffer *b)
 {
   if (b->host) return true;
   if (chxi_capture_excludes(s, b->dev, "giving memory to who knows nothing of queues") || !chxi_pin(s, &b, 1)) return false;
-  pthread_mutex_lock(shadow_lock(b));
+  lock_shadow(b);
   b->shared++;
-  pthread_mutex_unlock(shadow_lock(b));
+  unlock_shadow(b);
   chxi_unpin(&b, 1);
   return true;
 }
@@ -302,10 +326,10 @@ bool chxi_share(chx_scope *s, chxi_buffer *b)
 void chxi_unshare(chxi_buffer *b)
 {
   if (b->host) return;
-  pthread_mutex_lock(shadow_lock(b));
+  lock_shadow(b);
   forget_host(b);
   b->shared--;
-  pthread_mutex_unlock(shadow_lock(b));
+  unlock_shadow(b);
 }
 
 chx_array *chxi_shadow_view(chx_scope *s, const chx_array *a)

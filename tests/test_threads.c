@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * test_threads.c: eight threads with a scope each share parameters and a device; fork after use.
  */
-#include "check.h"
+#include "sim_faults.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -58,6 +58,8 @@ static void together(char *device)
   if (chx_scope_error(s)) note("%s", chx_scope_message(s));
   chx_scope_end(s);
 }
+
+/* ---- fork ---------------------------------------------------------------------------------------------------------------------- */
 
 /* In a child: 0 right, 1 wrong, 2 a clear error. */
 static int child(const char *device, chx_array *a)
@@ -146,8 +148,58 @@ static void forked_while_busy(void)
   is_int(wrong, 0, "children of 100 forks while two threads are in the core that hang or go wrong");
 }
 
+/* ---- children of a process whose other threads have the device's memory open --------------------------------------------------- */
+
+static void *lend_and_pin(void *arg)
+{
+  (void)arg;
+  while (!stop) {
+    chx_scope *s = chx_scope_begin("sim:0");
+    chx_tanh(s, chx_mul(s, input, input));
+    chx_tanh(s, input);
+    chx_sync(s);
+    chx_scope_end(s);
+  }
+  return NULL;
+}
+
+static bool forked_while_lent(void)
+{
+  pthread_t t[3];
+  int wrong = 0;
+  setenv("CHX_SIM_MEMORY_MODE", "mappable", 1);
+  if (!sim_is_there(1)) return true;
+  chx_scope *s = chx_scope_begin("sim:0");
+  chx_set_route(s, "tanh", "mapped");
+  input = chx_full(s, CHX_F64, 1, (int64_t[]){1 << 12}, 0.5);
+  for (int i = 0; i < 3; i++) pthread_create(&t[i], NULL, lend_and_pin, NULL);
+  fflush(stdout);
+  for (int i = 0; i < 100 && wrong < 3; i++) {
+    pid_t pid = fork();
+    if (!pid) {
+      alarm(10);
+      chx_scope *own = chx_scope_begin("sim:0"); /* a child has no sim, which it is to be told */
+      chx_tanh(own, input);
+      chx_scope *second = chx_scope_begin("sim:0");
+      chx_mul(second, input, input);
+      _exit(chx_scope_error(own) && chx_scope_error(second) ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    wrong += status != 0;
+  }
+  stop = 1;
+  for (int i = 0; i < 3; i++) pthread_join(t[i], NULL);
+  is_int(wrong, 0, "children of 100 forks while sim's memory is open, which hang or go wrong");
+  chx_set_route(s, "tanh", NULL);
+  chx_scope_end(s);
+  return true;
+}
+
 int main(void)
 {
+  if (THREADS_AFTER_FORK) in_child_of_tests(forked_while_lent); /* before this process has threads */
+  else skip(1, "fork: not under the thread sanitizer");
   together("native:0");
   together("sim:0");
   forked("native:0", 0);
