@@ -78,7 +78,7 @@ struct chxi_buffer {
   uint8_t n_uses;
   bool mapped;                 /* the shadow is the device's own memory, open to the host */
   const chx_scope *opening;    /* who has begun to map it, and not yet waited for that; NULL: nobody */
-  uint16_t lent, pinned;       /* how many calls work on the shadow, on the device now; counted where it may be mapped */
+  uint16_t lent, pinned;       /* how many calls work on the shadow now; on the device, counted where it may be mapped */
   uint16_t forks;              /* chxi_forks when those were counted: after another they are calls of threads that are gone */
   _Atomic uint16_t shared;     /* with how many others: exports that go on, the owner of what was imported. Then the device's
                                 * bytes may change at any time, and the host copies them instead of mapping or keeping them */

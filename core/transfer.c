@@ -191,18 +191,29 @@ bool chxi_on_device(chx_scope *s, chxi_buffer *b)
 
 /* ---- loans ------------------------------------------------------------------------------------------------------------- */
 
-/* Lends the shadow of l->b[i] with its bytes valid, but for a map that somebody has begun. */
-static bool lend(chx_scope *s, chxi_loan *l, int i, chxi_device *native)
+/* How often the call has b already. */
+static int lent_before(const chxi_loan *l, int i)
+{
+  int n = 0;
+  for (int k = 0; k < i; k++) n += l->b[k] == l->b[i];
+  return n;
+}
+
+/* Lends the shadow of l->b[i] with its bytes valid, but for a map that somebody has begun. Where other calls still read
+ * what is to be copied anew, it is *busy and not lent. */
+static bool lend(chx_scope *s, chxi_loan *l, int i, chxi_device *native, chxi_buffer **busy)
 {
   chxi_buffer *b = l->b[i];
   const bool may_map = b->dev->mappable, whole = i >= l->n_read;
+  const int own = lent_before(l, i);
   if (chxi_capture_excludes(s, b->dev, "reading back to the host")) return false;
-  if (!may_map && !b->shared && atomic_load_explicit(&b->valid, memory_order_acquire) & CHXI_ON_HOST) return true;
   lock_shadow(b);
   bool good = true;
   while (b->pinned) wait_shadow(b);
   const uint8_t valid = atomic_load(&b->valid);
-  if (!b->opening && (!(valid & CHXI_ON_HOST) || (b->shared && valid & CHXI_ON_DEVICE))) {
+  const bool changed = b->shared && valid & CHXI_ON_DEVICE && !own; /* maybe, by others */
+  if (!b->opening && (!(valid & CHXI_ON_HOST) || changed)) {
+    if (b->lent > own) return unlock_shadow(b), *busy = b, true;
     const bool wanted = may_map && !l->copied && b->asked;
     chx_status why = CHX_EUNSUPPORTED;
     good = wanted && !b->shared && map(s, l, b, native, whole ? CHX_MAP_WRITE : CHX_MAP_READ | CHX_MAP_WRITE, &why);
@@ -214,7 +225,7 @@ static bool lend(chx_scope *s, chxi_loan *l, int i, chxi_device *native)
       l->refused |= wanted;
     }
   }
-  if (good && may_map) b->lent++;
+  if (good) b->lent++;
   unlock_shadow(b);
   return good;
 }
@@ -247,21 +258,29 @@ static void give_back(const chxi_loan *l, int n)
 {
   for (int i = 0; i < n; i++) {
     chxi_buffer *b = l->b[i];
-    if (!b->dev->mappable) continue;
     lock_shadow(b);
     if (b->lent && !--b->lent) pthread_cond_broadcast(shadow_cond(b));
     unlock_shadow(b);
   }
 }
 
-/* Waits for other threads' maps come after the end of one's own, so that two threads do not wait for each other. */
+static void wait_till_returned(chxi_buffer *b)
+{
+  lock_shadow(b);
+  while (b->lent) wait_shadow(b);
+  unlock_shadow(b);
+}
+
+/* Waits for other threads' maps come after the end of one's own, and who waits for other calls has nothing lent, so that
+ * two threads do not wait for each other. */
 bool chxi_lend(chx_scope *s, chxi_loan *l)
 {
   chxi_device *native = chxi_native(s);
   for (bool good = native != NULL; good;) {
     int n = 0;
+    chxi_buffer *busy = NULL;
     l->q = NULL;
-    while (n < l->n && (good = lend(s, l, n, native))) n++;
+    while (n < l->n && (good = lend(s, l, n, native, &busy)) && !busy) n++;
     if (l->q) {
       const bool passed = chxi_stream_wait(s, l->q);
       for (int i = 0; i < n; i++) opened(s, l->b[i], l->q, passed);
@@ -271,6 +290,7 @@ bool chxi_lend(chx_scope *s, chxi_loan *l)
     while (good && open < n && is_open(l->b[open])) open++;
     if (good && open == l->n) return true;
     give_back(l, n);
+    if (good && busy) wait_till_returned(busy);
   }
   l->n = 0;
   return false;

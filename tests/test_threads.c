@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * test_threads.c: eight threads with a scope each share parameters and a device; fork after use.
+ * test_threads.c: eight threads with a scope each share parameters and a device, and the host's copy of an array; fork after use.
  */
+#include "../core/dlpack.h"
 #include "sim_faults.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -56,6 +57,53 @@ static void together(char *device)
   double got = chx_item(s, chx_at(s, chx_at(s, g, 0, 0), 0, 0));
   is_close(got, THREADS * STEPS * one, 1e-3 * THREADS * STEPS * one, "%s: the shared gradient is the sum of all", device);
   if (chx_scope_error(s)) note("%s", chx_scope_message(s));
+  chx_scope_end(s);
+}
+
+/* ---- an array that others have, on the host by several threads at once -------------------------------------------------------- */
+
+static void *stage(void *want)
+{
+  for (int i = 0; i < STEPS; i++) {
+    chx_scope *s = chx_scope_begin("sim:0");
+    chx_array *y = i % 2 ? chx_tanh(s, input) : chx_sqrt(s, chx_mul(s, input, input));
+    double got = chx_item(s, chx_sum(s, y, 0, NULL, 0));
+    if (chx_scope_error(s) || fabs(got - ((double *)want)[i % 2]) > 1e-9 * got) {
+      note("%.17g: %s", got, chx_scope_message(s));
+      failures++;
+    }
+    chx_scope_end(s);
+  }
+  return NULL;
+}
+
+/* Each operator copies anew what others may have changed, while another thread's still reads. */
+static void staged_together(void)
+{
+  enum { N = 1 << 14 };
+  double want[2] = {N * 0.5, N * tanh(0.5)};
+  pthread_t t[THREADS];
+  chx_scope *s = chx_scope_begin("sim:0");
+  if (chx_scope_error(s)) {
+    skip(3, chx_scope_message(s));
+    chx_scope_end(s);
+    return;
+  }
+  chx_set_route(s, "tanh", "staged");
+  chx_set_route(s, "mul", "staged");
+  input = chx_full(s, CHX_F64, 1, (int64_t[]){N}, 0.5);
+  chxi_dl_managed *m = chx_to_dlpack(s, input);
+  failures = 0;
+  int started = 0;
+  for (int i = 0; m && i < THREADS; i++) started += pthread_create(&t[i], NULL, stage, want) == 0;
+  for (int i = 0; i < started; i++) pthread_join(t[i], NULL);
+  is_int(started, THREADS, "threads that stage a shared array %s", chx_scope_message(s));
+  is_int(failures, 0, "of them went wrong");
+  if (m) m->deleter(m);
+  is_close(chx_item(s, chx_sum(s, chx_tanh(s, input), 0, NULL, 0)), want[1], 1e-9 * want[1],
+           "and when nobody has it any more");
+  chx_set_route(s, "tanh", NULL);
+  chx_set_route(s, "mul", NULL);
   chx_scope_end(s);
 }
 
@@ -202,6 +250,7 @@ int main(void)
   else skip(1, "fork: not under the thread sanitizer");
   together("native:0");
   together("sim:0");
+  staged_together();
   forked("native:0", 0);
   forked("sim:0", 2);
   forked_while_busy();
