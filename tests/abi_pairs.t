@@ -4,8 +4,8 @@
 # from one that is older yet (attributes without their last fields), and from one newer than today's (every growable struct
 # with a further field, in which the plugin writes junk). Each is loaded into today's libchx by tests/abi/pair.c.
 #
-# CHX_OLD_CORE names a libchx of an earlier version, its build folder or its prefix; today's plugins are then loaded into that as
-# well. `.ci/run pairs` builds it from the commit in tests/abi/v1.0/COMMIT.
+# CHX_OLD_CORE names a libchx of an earlier version, its build folder or its prefix; today's plugins, and those of every frozen version,
+# are then loaded into that as well. `.ci/run pairs` builds it from the commit in tests/abi/v1.0/COMMIT.
 set -eu
 export LC_ALL=C
 cd "${CHX_BUILDDIR:?run by tests/env.sh}"
@@ -107,7 +107,7 @@ else
     core old "$old/include" "$old/lib"
     export CHX_PLUGIN_PATH="$old/lib/chx/plugins"
   fi
-  pair old "$work/chx_old10.so" plugin
+  for file in "$work"/chx_old*.so; do pair old "$file" plugin; done
   pair old "$work/chx_before.so" before
   pair old "$work/chx_newer.so" plugin
   pair old "$PWD/examples/plugin/.libs/chx_sample.so" other
