@@ -39,11 +39,11 @@ class Function:
     _calls = {}  # by thread: what backward was given
 
     def forward(self, *inputs):
-        """The function itself, to be written by a subclass: an array or a tuple of them, of the inputs."""
+        """Written by the class: the output of the inputs, or a tuple of outputs."""
         raise NotImplementedError("%s has no forward" % type(self).__name__)
 
     def backward(self, *grads):
-        """The gradients of the inputs, of those of the outputs; to be written by a subclass that has any."""
+        """Written by the class: the gradients of the inputs from those of the outputs."""
         return (None,) * len(self.needs)
 
     def retain(self, *arrays):

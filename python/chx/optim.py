@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: MIT
 """chx.optim: the update rules of libchx-nn, and hooks on their gradients.
 
+    >>> import chx
+    >>> from chx import nn, optim
+    >>> model, x, t = nn.Linear(4, 2), chx.ones((2, 4), "float32"), chx.array([0, 1])
     >>> o = optim.Adam(alpha=1e-3).setup(model)
     >>> o.add_hook(optim.WeightDecay(1e-4))
     >>> loss = o.update(lambda x, t: chx.softmax_cross_entropy(model(x), t), x, t)
     >>> o.lr = 1e-4
+    >>> o.lr
+    0.0001
 """
 import sys as _sys
 
@@ -20,6 +25,7 @@ class WeightDecay:
         self.rate = rate
 
     def add_to(self, optimizer):
+        """Adds it to an optimizer's hooks, as optimizer.add_hook(self) does."""
         optimizer._add_weight_decay(self.rate)
 
 
@@ -30,4 +36,5 @@ class GradientClipping:
         self.threshold = threshold
 
     def add_to(self, optimizer):
+        """Adds it to an optimizer's hooks, as optimizer.add_hook(self) does."""
         optimizer._add_gradient_clipping(self.threshold)

@@ -23,17 +23,25 @@ def modules():
             yield importlib.import_module(found.name)
 
 
+def members(x):
+    """The public members of a module or class; what is loaded at its first use is."""
+    for name in sorted(dir(x) if inspect.ismodule(x) else vars(x)):
+        if not name.startswith("_"):
+            getattr(x, name)
+            yield name, vars(x).get(name, getattr(x, name))
+
+
 def documented():
     """Every public object of the package that has a text, by the first name it is found under."""
     seen = {}
     for module in modules():
         seen.setdefault(id(module), (module.__name__, module))
-        for name, x in sorted(vars(module).items()):
-            if name.startswith("_") or inspect.ismodule(x) or not callable(x):
+        for name, x in members(module):
+            if inspect.ismodule(x) or not callable(x) or (getattr(x, "__module__", None) or "chx").split(".")[0] != "chx":
                 continue
             seen.setdefault(id(x), (module.__name__ + "." + name, x))
-            for inner, y in sorted(vars(x).items()) if inspect.isclass(x) and x.__module__.split(".")[0] == "chx" else ():
-                if not inner.startswith("_") and (callable(y) or hasattr(y, "__get__")):
+            for inner, y in members(x) if inspect.isclass(x) else ():
+                if callable(y) or hasattr(y, "__get__"):
                     seen.setdefault(id(y), ("%s.%s.%s" % (module.__name__, name, inner), y))
     return dict(seen.values())
 
@@ -66,7 +74,8 @@ def test_tables_name_operators():
 
 
 @pytest.mark.parametrize("name", sorted(n for n in DOCUMENTED if n.rpartition(".")[2] not in OPERATORS))
-def test_documented(name):
+def test_documented(name, monkeypatch):
+    monkeypatch.chdir(os.path.join(HERE, os.pardir, os.pardir, "data"))
     x = DOCUMENTED[name]
     assert x.__doc__, "%s has no documentation" % name
     run(name, x.__doc__)

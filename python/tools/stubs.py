@@ -17,6 +17,7 @@ import sys
 import types
 
 import chx
+from chx import _forms
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PACKAGE = os.path.join(HERE, os.pardir, "chx")
@@ -24,15 +25,31 @@ HEAD = "# Written by python/tools/stubs.py.\n"
 OPERATOR = type(chx.add)
 KINDS = {"array": "_ArrayLike", "sequence of arrays": "Sequence[_ArrayLike]", "int": "_int", "float": "_float", "bool": "_bool",
          "dtype": "_DTypeLike", "int or tuple of ints": "_Ints"}
-# Of parameters without an annotation, by their names.
-NAMES = {"x": "_ArrayLike", "y": "_ArrayLike", "a": "_ArrayLike", "b": "_ArrayLike", "dtype": "_DTypeLike", "device": "_str", "shape": "_Ints",
-         "axis": "_Ints", "keepdims": "_bool", "out": "ndarray"}
+# Of parameters without an annotation, by their names: of the functions of chx alone.
+NAMES = {name: kind for kind, names in {
+    "_ArrayLike": "x y a b arr array ary condition indices x1 x2 m v c p q fill_value values element test_elements left right",
+    "Sequence[_ArrayLike]": "arrays tup", "_DTypeLike": "dtype", "_str": "device", "_Ints": "shape newshape", "Optional[_Ints]": "axis axes",
+    "_bool": "keepdims endpoint equal_nan", "ndarray": "out", "_int": "n k ddof", "_float": "rtol atol start stop step"}.items()
+    for name in names.split()}
+# What functions without an annotation return, where that is one thing.
+RETURNS = {name: kind for kind, names in {
+    "ndarray": """append argwhere around asanyarray ascontiguousarray asfortranarray bincount column_stack compress conj conjugate count_nonzero
+        cross cumulative_prod cumulative_sum deg2rad degrees diag diagflat diagonal diff digitize dot dstack expand_dims extract eye
+        flatnonzero fliplr flipud float_power heaviside hstack identity imag inner isclose isin isneginf isposinf kron ldexp linspace logaddexp2
+        logspace matrix_transpose matvec median moveaxis nan_to_num outer positive ptp rad2deg radians ravel real repeat roll rollaxis rot90 round
+        searchsorted signbit std swapaxes tensordot tile trace tri tril triu var vdot vecdot vecmat vstack""",
+    "_bool": "allclose array_equal array_equiv can_cast iscomplexobj isdtype isrealobj may_share_memory shares_memory",
+    "_int": "ndim", "Tuple[_int, ...]": "broadcast_shapes shape", "Tuple[ndarray, ndarray]": "divmod modf",
+    "None": "copyto put putmask sort", "_DType": "result_type"}.items()
+    for name in names.split()}
 BINARY = "add sub mul truediv floordiv mod matmul and or xor lshift rshift".split()
 DUNDERS = {"__%s%s__" % (prefix, name): ("value: _Operand, /", "ndarray") for name in BINARY for prefix in ("", "r", "i")}
 DUNDERS.update({"__%s__" % name: ("value: _Operand, /", "ndarray") for name in "lt le gt ge".split()})
+# Of other classes: what the special methods of C classes, which have no signatures, return.
+SPECIAL = {"__len__": "_int", "__bool__": "_bool", "__int__": "_int", "__contains__": "_bool", "__hash__": "_int", "__setitem__": "None", "__delitem__": "None"}
 IMPLIED = {"__doc__", "__module__", "__dict__", "__weakref__", "__repr__", "__str__", "__reduce__", "__reduce_ex__", "__getstate__", "__slots__",
            "__annotations__", "__qualname__", "__firstlineno__", "__static_attributes__",
-           "__buffer__", "__release_buffer__"}
+           "__buffer__", "__release_buffer__", "__getattribute__", "__setattr__", "__delattr__", "__getattr__", "__new__", "__init__", "__eq__", "__ne__"}
 
 
 def optional(kind, default):
@@ -65,12 +82,13 @@ def parameter(p, kind):
 
 
 def signature(f, kinds, first=None):
-    """The parameters in brackets; kinds(parameter) gives the type of one; `first` is the name of the first, which then has none."""
+    """The parameters in brackets; kinds(parameter) gives the type of one; `first` is the name of the first, which then has no type; "": it is
+    the one that it has."""
     texts, star, slash = [], False, False
     try:
         parameters = list(inspect.signature(f).parameters.values())
     except (TypeError, ValueError):
-        return "(*args: Any, **kwargs: Any)" if first is None else "(%s, *args: Any, **kwargs: Any)" % first
+        return "(*args: Any, **kwargs: Any)" if first is None else "(%s, *args: Any, **kwargs: Any)" % (first or "self")
     for i, p in enumerate(parameters):
         if slash and p.kind != p.POSITIONAL_ONLY:
             texts.append("/")
@@ -78,7 +96,7 @@ def signature(f, kinds, first=None):
         if p.kind == p.KEYWORD_ONLY and not star:
             texts.append("*")
         star |= p.kind in (p.KEYWORD_ONLY, p.VAR_POSITIONAL)
-        texts.append(first if i == 0 and first else parameter(p, kinds(p)))
+        texts.append(first or p.name if i == 0 and first is not None else parameter(p, kinds(p)))
     return "(%s)" % ", ".join(texts + ["/"] * slash)
 
 
@@ -100,73 +118,109 @@ def operator(name, f, first=None):
     return "def %s%s -> %s: ..." % (name, signature(f, kind, first), result)
 
 
-def function(name, f, first=None):
+def untyped(p):
+    return annotation(p.annotation) or "Any"
+
+
+def function(name, f, first=None, plain=False):
+    """The definition of a function; plain: of a submodule, whose names do not tell types."""
     if type(f) is OPERATOR:
         return operator(name, f, first)
-    result = annotation(getattr(f, "__annotations__", {}).get("return", inspect.Parameter.empty)) or "Any"
-    if name == "__init__":
-        result = "None"
-    return "def %s%s -> %s: ..." % (name, signature(f, by_name, first), result)
+    result = annotation(getattr(f, "__annotations__", {}).get("return", inspect.Parameter.empty))
+    result = result or ("Any" if plain else RETURNS.get(name, "Any"))
+    return "def %s%s -> %s: ..." % (name, signature(f, untyped if plain else by_name, first), result)
 
 
-def methods(cls, known=()):
+def overloads(name, f, first=None):
+    """An operator's definition and, where it has one, that of NumPy's form of it."""
+    lines = [operator(name, f, first)]
+    form = _forms.FORMS.get(f.__name__)
+    if form:
+        result = "Any" if f.__name__ == "where" else "ndarray"
+        own = next(iter(inspect.signature(form).parameters)) if first else None
+        lines.append("def %s%s -> %s: ..." % (name, signature(form, by_name, own), result))
+    return lines if len(lines) == 1 else [line for text in lines for line in ("@overload", text)]
+
+
+def methods(cls, known=(), plain=False):
     """The members of a class that are not in `known`, as lines."""
     lines = []
+    for name in sorted(vars(cls)):
+        getattr(cls, name, None)  # some are put into the class at their first use
     for name, x in sorted(vars(cls).items()):
         if name in known or name in IMPLIED or (name.startswith("_") and not name.endswith("__")):
             continue
-        if name in DUNDERS and isinstance(x, types.WrapperDescriptorType):
+        if name in DUNDERS and not plain and isinstance(x, types.WrapperDescriptorType):
             lines.append("def %s(self, %s) -> %s: ..." % ((name,) + DUNDERS[name]))
-        elif name.endswith("__") and isinstance(x, types.MethodDescriptorType):  # not every Python tells its signature
+        elif isinstance(x, types.WrapperDescriptorType):
+            lines.append("def %s%s -> %s: ..." % (name, signature(x, untyped, "self"), SPECIAL.get(name, "Any")))
+        elif name.endswith("__") and isinstance(x, types.MethodDescriptorType) and not x.__doc__:  # not every Python tells its signature
             lines.append("def %s(self, *args: Any, **kwargs: Any) -> Any: ..." % name)
         elif isinstance(x, (property, types.GetSetDescriptorType, types.MemberDescriptorType)):
             lines += ["@property", "def %s(self) -> Any: ..." % name]
-            if isinstance(x, property) and x.fset:
+            if not isinstance(x, property) or x.fset:
                 lines += ["@%s.setter" % name, "def %s(self, value: Any) -> None: ..." % name]
         elif isinstance(x, (staticmethod, classmethod)):
             kind = type(x).__name__
-            lines += ["@" + kind, function(name, x.__func__, "cls" if kind == "classmethod" else None)]
+            lines += ["@" + kind, function(name, x.__func__, "cls" if kind == "classmethod" else None, plain)]
         elif name == "__hash__" and x is None:
             lines.append("__hash__ = None  # type: ignore[assignment]")
+        elif type(x) is OPERATOR:
+            lines += overloads(name, x, next(iter(inspect.signature(x).parameters)))
         elif callable(x):
-            lines.append(function(name, x, next(iter(inspect.signature(x).parameters)) if type(x) is OPERATOR else "self"))
+            lines.append(function(name, x, "", plain))
         else:
             lines.append("%s: Any" % name if x is not None else "%s: None" % name)
     return lines
 
 
 def class_lines(name, cls):
-    bases = [b.__name__ if b.__module__ in ("builtins", cls.__module__) else "Any" for b in cls.__bases__ if b is not object]
+    """A class of Python or C. Private bases of the package are not named: their members are the class's own."""
+    bases = [b for b in cls.__bases__ if b is not object and not b.__name__.startswith("_")]
+    hidden = [b for b in cls.__mro__[1:] if b.__name__.startswith("_") and b.__module__.split(".")[0] == "chx"]
+    open_ended = bool(cls.__flags__ & 1 << 9) or "__dict__" in vars(cls)  # what __init__ or __setattr__ sets is not seen from here
+    body, known = [], set()
+    own = next((c for c in cls.__mro__ if "__init__" in vars(c) or "__new__" in vars(c)), object)
+    if own is not object and (own is cls or own in hidden):
+        made = "__init__" if "__init__" in vars(own) else "__new__"
+        first, result = ("self", "None") if made == "__init__" else ("cls", "Self")
+        body.append("def %s%s -> %s: ..." % (made, ("(%s, " % first + signature(cls, untyped)[1:]).replace(", )", ")"), result))
+    for c in [cls] + hidden:
+        body += methods(c, known, True)
+        known |= set(vars(c))
+    if open_ended:
+        body += ["def __getattr__(self, name: _str, /) -> Any: ...", "def __setattr__(self, name: _str, value: Any, /) -> None: ..."]
+    head = "class %s%s:" % (name, "(%s)" % ", ".join(b.__name__ for b in bases) if bases else "")
     final = [] if cls.__flags__ & 1 << 10 else ["@final"]
-    body = methods(cls)
-    # what __init__ or __setattr__ sets is not seen from here
-    if "__getattr__" not in vars(cls) and isinstance(cls, type) and cls.__flags__ & 1 << 9:
-        body.append("def __getattr__(self, name: _str) -> Any: ...")
-    head = "class %s%s:" % (name, "(%s)" % ", ".join(bases) if bases else "")
     return final + ([head] + ["    " + line for line in body] if body else [head + " ..."])
 
 
 def module_lines(module, known):
-    """What a module has beyond the names known, in the order of the names: first what is defined, then other names for the same."""
+    """What a module has beyond the names known, in the order of the names, bases before the classes that have them; then other names
+    for the same."""
     lines, other, named = [], [], {}
-    for name, x in sorted(vars(module).items()):
-        if name in known or name.startswith("_"):
-            continue
+    members = {name: getattr(module, name) for name in dir(module) if not name.startswith("_") and name not in known}
+    classes = sorted((n for n, x in members.items() if inspect.isclass(x)), key=lambda n: len(members[n].__mro__))
+    for name in classes + sorted(set(members) - set(classes)):
+        x = members[name]
+        home = getattr(x, "__module__", None) or "chx"
         if inspect.ismodule(x):
-            if x.__name__.startswith("chx.") and x.__name__ == module.__name__ + "." + name:
+            if x.__name__ == module.__name__ + "." + name:
                 lines.append("from . import %s as %s" % (name, name))
-            continue
-        home = getattr(x, "__module__", None)
-        if home and home.split(".")[0] != "chx" and (callable(x) or inspect.isclass(x)):
+        elif home.split(".")[0] != "chx":
             continue  # imported from elsewhere
-        if type(x) is OPERATOR and x.__name__ != name and x.__name__ in vars(module):
+        elif module is not chx and callable(x) and getattr(chx, name, None) is x:
+            lines.append("from chx import %s as %s" % (name, name))
+        elif type(x) is OPERATOR and x.__name__ != name and x.__name__ in dir(module):
             other.append("%s = %s" % (name, x.__name__))
         elif id(x) in named and callable(x) and type(x) is not OPERATOR:
             other.append("%s = %s" % (name, named[id(x)]))
         elif inspect.isclass(x):
             lines += class_lines(name, x)
+        elif type(x) is OPERATOR:
+            lines += overloads(name, x)
         elif callable(x):
-            lines.append(function(name, x))
+            lines.append(function(name, x, None, module is not chx))
         else:
             kind = "dtype" if type(x) is chx.dtype else "_" + type(x).__name__ if type(x) in (bool, int, float, str) else "Any"
             lines.append("%s: %s" % (name, kind))
@@ -205,7 +259,8 @@ def top():
 
 
 SUBMODULE = """import builtins as _builtins
-from typing import Any, Optional, Sequence, Tuple, Union, final
+from typing import Any, Optional, Sequence, Tuple, Union, final, overload
+from typing_extensions import Self
 from chx import %s
 
 """
@@ -214,7 +269,7 @@ from chx import %s
 def submodule(module):
     lines = module_lines(module, ())
     used = "\n".join(lines)
-    names = ["ndarray", "dtype"] + sorted(n for n in ("_ArrayLike", "_DTypeLike", "_Ints", "_bool", "_int", "_float", "_complex", "_str")
+    names = ["ndarray", "dtype"] + sorted(n for n in ("_ArrayLike", "_DTypeLike", "_DType", "_Ints", "_bool", "_int", "_float", "_complex", "_str")
                                           if re.search(r"\b%s\b" % n, used))
     return HEAD + SUBMODULE % ", ".join(n + " as " + n if not n.startswith("_") else n for n in names) + used + "\n"
 

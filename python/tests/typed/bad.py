@@ -5,7 +5,7 @@ import chx
 x = chx.ones((2, 2))
 chx.max_pool(x)  # error: call-arg
 chx.cast(x)  # error: call-arg
-chx.sum(x, axes=0)  # error: call-arg
+chx.sum(x, axes=0)  # error: call-overload
 chx.softmax(x, axis="last")  # error: arg-type
 chx.relu(None)  # error: arg-type
 chx.relu(x, out=3)  # error: arg-type
