@@ -38,6 +38,7 @@ def mypy(stubs, *arguments):
     return run(stubs, "-m", "mypy", "--strict", *arguments)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="older Pythons do not tell the signatures of some classes of C")
 def test_current(stubs):
     """python/tools/stubs.py writes them again."""
     status, said = run(stubs, os.path.join(HERE, os.pardir, "tools", "stubs.py"), "--check")

@@ -5,7 +5,8 @@ those that are there are the same, and fails if not.
 
 What has types that introspection does not tell is in template.pyi. All else that the module has is added: operators with the types that
 their documentation, which comes from the table, gives; other functions, classes and methods by their signatures, with their annotations
-where they have some, and else by the names of their parameters. A public submodule gets a stub of its own.
+where they have some, and else by the names of their parameters. A public submodule gets a stub of its own. Of CPython 3.11 or later, which
+tell the signatures of all classes of C.
 """
 import ast
 import importlib
