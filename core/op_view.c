@@ -352,7 +352,8 @@ chx_array *chx_view(chx_scope *s, const chx_array *x, int dtype)
   if (!chx_dtype_size(dtype) || !x->buf)
     return chx_scope_fail(s, CHX_EDTYPE, "view: dtype is %d, want one of an array's", dtype), NULL;
   if (!resize_elements(x, chxi_dtypes[dtype].size, shape, strides))
-    return chx_scope_fail(s, CHX_ESHAPE, "view: %s of shape %s cannot be read as %s, want a dense last axis of whole elements",
+    return chx_scope_fail(s, CHX_ESHAPE,
+                          "view: %s of shape %s cannot be read as %s, want a dense last axis of whole elements",
                           chx_dtype_name(x->dtype), chxi_shape_text(text, x->t.ndim, x->shape), chx_dtype_name(dtype)),
            NULL;
   chx_array *y = chxi_array_view(s, x, dtype, x->t.ndim, shape, strides, 0);

@@ -141,8 +141,10 @@ static bool outputs(chxi_call *c, const chxi_route *r)
   for (int o = 0; o < c->n_out; o++) {
     chx_array *y = c->given[o];
     bool use = y && !(r->flags & CHX_K_CONTIGUOUS && !(y->t.flags & CHX_T_CONTIGUOUS));
-    for (int i = 0; use && i < c->n_in && i < 8; i++) /* of one buffer: the same elements, or others, which are no matter */
-      if (c->in[i] && c->in[i]->buf == y->buf && chxi_same_elements(c->in[i], y) && !(r->k->alias_ok >> (i * 8 + o) & 1))
+    /* Of one buffer: the same elements, or others, which are no matter. */
+    for (int i = 0; use && i < c->n_in && i < 8; i++)
+      if (c->in[i] && c->in[i]->buf == y->buf && chxi_same_elements(c->in[i], y) &&
+          !(r->k->alias_ok >> (i * 8 + o) & 1))
         use = false;
     /* What is written as a whole may be stale or lost; what is written in part may not. */
     bool whole = use && y->t.flags & CHX_T_CONTIGUOUS && (uint64_t)chx_nbytes(y) == y->buf->asked;

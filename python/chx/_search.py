@@ -4,7 +4,8 @@ import chx
 from chx._creation import same_place, to_array
 from chx._shapes import axis_of
 
-__all__ = ["allclose", "argwhere", "array_equal", "array_equiv", "compress", "count_nonzero", "digitize", "extract", "flatnonzero", "isclose",
+__all__ = ["allclose", "argwhere", "array_equal", "array_equiv", "compress", "count_nonzero", "digitize", "extract", "flatnonzero",
+           "isclose",
            "isin", "ix_", "may_share_memory", "nonzero", "put", "putmask", "ravel_multi_index", "searchsorted", "shares_memory", "unique",
            "unravel_index"]
 

@@ -59,7 +59,8 @@ static bool set_attr(const py_op *f, const chx_op_attr *t, PyObject *v, unsigned
   case CHX_ATTR_F64: *(double *)p = PyFloat_AsDouble(v); break;
   case CHX_ATTR_BOOL:
     if (unlikely(!PyBool_Check(v) && !PyIndex_Check(v) && !PyObject_CheckBuffer(v)))
-      return PyErr_Format(PyExc_TypeError, "%U: %s is of type %s, want a bool", f->name, t->name, Py_TYPE(v)->tp_name), false;
+      return PyErr_Format(PyExc_TypeError, "%U: %s is of type %s, want a bool", f->name, t->name, Py_TYPE(v)->tp_name),
+             false;
     *(int64_t *)p = PyObject_IsTrue(v);
     break;
   case CHX_ATTR_INTS: return py_ints_from(v, t->name, p);

@@ -271,7 +271,9 @@ bool py_ints_from(PyObject *o, const char *what, chx_ints *out)
                                                        : PySequence_Fast(o, what);
   if (!list) {
     PyErr_Clear();
-    return PyErr_Format(PyExc_TypeError, "%s is of type %s, want an integer or a sequence of integers", what, Py_TYPE(o)->tp_name), false;
+    return PyErr_Format(PyExc_TypeError, "%s is of type %s, want an integer or a sequence of integers", what,
+                        Py_TYPE(o)->tp_name),
+           false;
   }
   Py_ssize_t n = PySequence_Fast_GET_SIZE(list);
   if (n > CHX_MAX_RANK) PyErr_Format(PyExc_ValueError, "%s: %zd values are given, want 0 to %d", what, n, CHX_MAX_RANK);

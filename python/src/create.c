@@ -179,7 +179,8 @@ static PyObject *arange(PyObject *m, PyObject *args, PyObject *kwargs)
   if (PyErr_Occurred()) return NULL;
   if (v[2] == 0) return PyErr_SetString(PyExc_ZeroDivisionError, "arange: step is 0, want another"), NULL;
   double n = ceil((v[1] - v[0]) / v[2]);
-  if (isnan(n) || n > 0x1p53) return PyErr_SetString(PyExc_ValueError, "arange: the length is not finite, want it to be"), NULL;
+  if (isnan(n) || n > 0x1p53)
+    return PyErr_SetString(PyExc_ValueError, "arange: the length is not finite, want it to be"), NULL;
   if (!py_device_enter(s, device, &use)) return NULL;
   PyObject *r = py_wrap(chx_arange(s, dtype ? dtype : real ? CHX_F64 : CHX_I64, v[0], v[2], n > 0 ? (int64_t)n : 0));
   py_device_leave(s, &use);

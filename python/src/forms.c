@@ -53,8 +53,7 @@ PyObject *py_call_form(PyObject *op_name, PyObject *const *args, size_t nargsf, 
 
 /* Stands in the class's dictionary until it is first asked for, and then puts the real one there. */
 typedef struct py_late {
-  PyObject_HEAD
-  const char *name;
+  PyObject_HEAD const char *name;
 } py_late;
 
 static PyObject *late_get(PyObject *self, PyObject *object, PyObject *type)
@@ -82,8 +81,10 @@ static PyTypeObject late_type = {
 
 bool py_late_methods(PyObject *type_dict)
 {
-  static const char *const names[] = {"compress", "conj", "conjugate", "dot", "dump", "dumps", "flags", "imag", "mT", "nonzero", "ptp", "put",
-                                      "real", "repeat", "round", "searchsorted", "sort", "std", "tobytes", "tofile", "trace", "var"};
+  static const char *const names[] = {"compress", "conj",   "conjugate", "dot",          "dump", "dumps",
+                                      "flags",    "imag",   "mT",        "nonzero",      "ptp",  "put",
+                                      "real",     "repeat", "round",     "searchsorted", "sort", "std",
+                                      "tobytes",  "tofile", "trace",     "var"};
   if (PyType_Ready(&late_type) < 0) return false;
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     py_late *o = PyObject_New(py_late, &late_type);

@@ -250,7 +250,8 @@ static int set_at(chx_scope *s, PyObject *self, py_key *k, PyObject *value)
   if (found <= 0) return -1;
   chx_array *y = py_key_view(s, py_a(self), k);
   if (y && k->n_arrays) py_put(s, y, k, x.a);
-  else if (y && unlikely(chx_shares_memory(y, x.a))) { /* perhaps of the elements that are written: they are read first */
+  else if (y &&
+           unlikely(chx_shares_memory(y, x.a))) { /* perhaps of the elements that are written: they are read first */
     chx_array *own = chx_copy(s, x.a);
     if (own) chx_copy_into(s, y, own);
     chx_release(own);

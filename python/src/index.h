@@ -8,19 +8,19 @@
 #include "chxpy.h"
 
 typedef struct py_key_array {
-  chx_array *a;       /* a reference of the key's */
-  int axis, at, n;    /* of x: its first axis; of the view: the same; how many: 1, of a mask its rank */
+  chx_array *a;    /* a reference of the key's */
+  int axis, at, n; /* of x: its first axis; of the view: the same; how many: 1, of a mask its rank */
   bool mask;
 } py_key_array;
 
 typedef struct py_key {
   chx_slice_attr slice;
-  int axis;           /* of x: the next to be indexed */
-  int n_out;          /* axes after slicing and None */
-  uint32_t inserted;  /* bit set of those that None made */
-  int last_advanced;  /* position in the key of the last integer or array, which NumPy calls advanced; -1: none */
-  int first_at;       /* axis of the view where the first of them stands */
-  bool apart;         /* they do not stand side by side */
+  int axis;          /* of x: the next to be indexed */
+  int n_out;         /* axes after slicing and None */
+  uint32_t inserted; /* bit set of those that None made */
+  int last_advanced; /* position in the key of the last integer or array, which NumPy calls advanced; -1: none */
+  int first_at;      /* axis of the view where the first of them stands */
+  bool apart;        /* they do not stand side by side */
   int n_arrays;
   py_key_array arrays[CHX_MAX_RANK];
 } py_key;

@@ -169,7 +169,6 @@ static PyObject *positive(PyObject *o)
   return PyObject_CallMethod(o, "copy", NULL);
 }
 
-
 PyObject *py_compare(PyObject *a, PyObject *b, int how)
 {
   static const int list[] = {[Py_LT] = OP_less,      [Py_LE] = OP_less_equal, [Py_EQ] = OP_equal,

@@ -10,13 +10,13 @@
 
 /* The list of positions, and how the view's axes stand before it is used. */
 typedef struct py_picks {
-  int m, axes[CHX_MAX_RANK];             /* the view's indexed axes */
-  int perm[CHX_MAX_RANK];                /* the view's axes, the indexed ones side by side */
-  int dest;                              /* where they stand */
-  int rank, n_dims;                      /* of the view; of what is picked in their place */
-  int64_t dims[CHX_MAX_RANK], n;         /* its shape and size */
-  int64_t length;                        /* of the indexed axes as one */
-  int64_t *at;                           /* n positions on it; NULL where `index` has them */
+  int m, axes[CHX_MAX_RANK];     /* the view's indexed axes */
+  int perm[CHX_MAX_RANK];        /* the view's axes, the indexed ones side by side */
+  int dest;                      /* where they stand */
+  int rank, n_dims;              /* of the view; of what is picked in their place */
+  int64_t dims[CHX_MAX_RANK], n; /* its shape and size */
+  int64_t length;                /* of the indexed axes as one */
+  int64_t *at;                   /* n positions on it; NULL where `index` has them */
 } py_picks;
 
 static bool no_memory(chx_scope *s) { return chx_scope_fail(s, CHX_ENOMEM, "index: out of memory"), false; }
@@ -90,8 +90,10 @@ static bool broadcast(const py_list *lists, int n, py_picks *p)
       const int at = i - p->n_dims + lists[k].ndim;
       const int64_t v = at < 0 ? 1 : lists[k].shape[at];
       if (v != 1 && d != 1 && v != d) {
-        PyErr_Format(PyExc_IndexError, "shape mismatch: the arrays of an index have lengths %lld and %lld in axis %d of what they "
-                     "pick, want lengths that broadcast", (long long)d, (long long)v, i);
+        PyErr_Format(PyExc_IndexError,
+                     "shape mismatch: the arrays of an index have lengths %lld and %lld in axis %d of what they "
+                     "pick, want lengths that broadcast",
+                     (long long)d, (long long)v, i);
         return false;
       }
       if (d == 1) d = v;
@@ -252,7 +254,8 @@ static chx_array *spread(chx_scope *s, const chx_array *value, int rank, const i
     PyObject *have = py_shape(value), *want = PyTuple_New(rank);
     for (int i = 0; want && i < rank; i++) PyTuple_SET_ITEM(want, i, PyLong_FromLongLong(shape[i]));
     if (have && want)
-      PyErr_Format(PyExc_ValueError, "shape mismatch: the value's shape %R cannot be broadcast to what is indexed, %R", have, want);
+      PyErr_Format(PyExc_ValueError, "shape mismatch: the value's shape %R cannot be broadcast to what is indexed, %R",
+                   have, want);
     Py_XDECREF(have);
     Py_XDECREF(want);
     return NULL;

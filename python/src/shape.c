@@ -13,12 +13,14 @@ int py_set_shape(PyObject *o, PyObject *value, void *u)
   if (!value) return PyErr_SetString(PyExc_AttributeError, "shape cannot be deleted"), -1;
   if (!s || !py_ints_from(value, "shape", &shape)) return -1;
   if (chx_is_grad_required(py_a(o), 0) || chx_is_backprop_required(s, py_a(o)))
-    return PyErr_SetString(PyExc_ValueError, "shape cannot be set of an array that takes part in a graph; reshape it"), -1;
+    return PyErr_SetString(PyExc_ValueError, "shape cannot be set of an array that takes part in a graph; reshape it"),
+           -1;
   chx_array *a = chx_reshape(s, py_a(o), (int)shape.n, shape.v);
   if (!a) return py_fail(s), -1;
   if (chx_size(a) && !chx_shares_memory(a, py_a(o))) {
     chx_release(a);
-    return PyErr_SetString(PyExc_AttributeError, "the elements cannot have this shape without a copy; reshape copies"), -1;
+    return PyErr_SetString(PyExc_AttributeError, "the elements cannot have this shape without a copy; reshape copies"),
+           -1;
   }
   chx_release(py_a(o));
   ((py_array *)o)->a = a;
@@ -78,8 +80,8 @@ static chx_array *diagonal_recorded(chx_scope *s, const chx_array *a, int64_t of
   const int64_t columns = chx_shape(a)[axis2], start = offset < 0 ? -offset * columns : offset;
   shape[m] = chx_shape(a)[axis1] * columns;
   chx_array *last = chx_transpose(s, a, n, order), *line = last ? chx_reshape(s, last, n - 1, shape) : NULL;
-  chx_array *y = line ? chx_slice_axis(s, line, at, count ? start : 0, count ? start + (count - 1) * (columns + 1) + 1 : 0,
-                                       columns + 1)
+  chx_array *y = line ? chx_slice_axis(s, line, at, count ? start : 0,
+                                       count ? start + (count - 1) * (columns + 1) + 1 : 0, columns + 1)
                       : NULL;
   chx_release(line);
   chx_release(last);
@@ -103,7 +105,8 @@ static PyObject *view(PyObject *self, PyObject *args, PyObject *kwargs)
   chx_scope *s = py_scope();
   PyObject *o = NULL;
   int dtype;
-  if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "|O:view", keywords, &o) || !py_dtype_from(o, &dtype)) return NULL;
+  if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "|O:view", keywords, &o) || !py_dtype_from(o, &dtype))
+    return NULL;
   if (dtype && dtype != chx_dtype(py_a(self))) return py_wrap(chx_view(s, py_a(self), dtype));
   return py_wrap(chx_reshape(s, py_a(self), chx_ndim(py_a(self)), chx_shape(py_a(self))));
 }
@@ -111,7 +114,8 @@ static PyObject *view(PyObject *self, PyObject *args, PyObject *kwargs)
 static PyObject *shares_memory(PyObject *self, PyObject *other)
 {
   if (!py_is_array(other))
-    return PyErr_Format(PyExc_TypeError, "shares_memory: an operand is of type %s, want an array", Py_TYPE(other)->tp_name),
+    return PyErr_Format(PyExc_TypeError, "shares_memory: an operand is of type %s, want an array",
+                        Py_TYPE(other)->tp_name),
            NULL;
   return PyBool_FromLong(chx_shares_memory(py_a(self), py_a(other)));
 }
@@ -122,10 +126,12 @@ PyMethodDef py_array_shape_methods[] = {
     {"flatten", py_function(flatten), METH_VARARGS | METH_KEYWORDS,
      "flatten($self, order='C')\n--\n\nA copy with one axis."},
     {"diagonal", py_function(diagonal), METH_VARARGS | METH_KEYWORDS,
-     "diagonal($self, offset=0, axis1=0, axis2=1)\n--\n\nThe elements whose indices on two axes differ by offset, in a last "
+     "diagonal($self, offset=0, axis1=0, axis2=1)\n--\n\nThe elements whose indices on two axes differ by offset, in a "
+     "last "
      "axis; a view, in a graph where strides can say it."},
     {"view", py_function(view), METH_VARARGS | METH_KEYWORDS,
-     "view($self, dtype=None)\n--\n\nThe same memory read as another dtype, which takes part in no graph; without one a view "
+     "view($self, dtype=None)\n--\n\nThe same memory read as another dtype, which takes part in no graph; without one "
+     "a view "
      "of the array."},
     {"_shares_memory", shares_memory, METH_O, NULL},
     {0}};

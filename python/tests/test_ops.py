@@ -1,103 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Every operator of the table that NumPy has, against NumPy: dtypes, broadcasting, weak scalars, zero sizes, errors."""
+"""Calls of operators: those of the language, in place, operands of NumPy, out=, several of networks, errors. test_table.py has the rest."""
 import numpy as np
 import pytest
-from conftest import FLOATS, INTS, REAL, SIGNED, check, sample
+from conftest import check, sample
 
 import chx
-
-N = INTS + FLOATS
-POSITIVE = dict(low=0.25, high=4)
-UNIT = dict(low=-0.9, high=0.9)
-# chx's name: (NumPy's function, dtypes, range of the operands, errors allowed in units of the last place)
-UNARY = {
-    "neg": (np.negative, N, {}, 0), "abs": (np.abs, REAL, {}, 0), "sign": (np.sign, N, {}, 0), "square": (np.square, N, {}, 1),
-    "sqrt": (np.sqrt, REAL, dict(low=0), 1), "reciprocal": (np.reciprocal, FLOATS, POSITIVE, 2),
-    "rsqrt": (lambda x: (1 / np.sqrt(x.astype("float64"))).astype(x.dtype), FLOATS, POSITIVE, 2), "exp": (np.exp, REAL, {}, 4),
-    "exp2": (np.exp2, FLOATS, {}, 4), "expm1": (np.expm1, FLOATS, {}, 4), "log": (np.log, FLOATS, POSITIVE, 4),
-    "log2": (np.log2, FLOATS, POSITIVE, 4), "log10": (np.log10, FLOATS, POSITIVE, 4), "log1p": (np.log1p, FLOATS, POSITIVE, 4),
-    "sin": (np.sin, REAL, {}, 4), "cos": (np.cos, REAL, {}, 4), "tan": (np.tan, FLOATS, dict(low=-1, high=1), 8),
-    "asin": (np.arcsin, FLOATS, UNIT, 8), "acos": (np.arccos, FLOATS, UNIT, 8), "atan": (np.arctan, FLOATS, {}, 4),
-    "sinh": (np.sinh, FLOATS, {}, 8), "cosh": (np.cosh, FLOATS, {}, 8), "tanh": (np.tanh, REAL, {}, 4),
-    "asinh": (np.arcsinh, FLOATS, {}, 8), "acosh": (np.arccosh, FLOATS, dict(low=1.1, high=5), 16),
-    "atanh": (np.arctanh, FLOATS, UNIT, 8), "floor": (np.floor, FLOATS, {}, 0), "ceil": (np.ceil, FLOATS, {}, 0),
-    "trunc": (np.trunc, FLOATS, {}, 0), "rint": (np.rint, FLOATS, {}, 0),
-    "sigmoid": (lambda x: (1 / (1 + np.exp(-x.astype("float64")))).astype(x.dtype), FLOATS, {}, 4),
-    "softplus": (lambda x: np.log1p(np.exp(x.astype("float64"))).astype(x.dtype), FLOATS, {}, 4),
-    "relu": (lambda x: np.maximum(x, x.dtype.type(0)), N, {}, 0), "isnan": (np.isnan, FLOATS, {}, 0),
-    "isinf": (np.isinf, FLOATS, {}, 0), "isfinite": (np.isfinite, FLOATS, {}, 0), "logical_not": (np.logical_not, REAL, {}, 0),
-    "invert": (np.invert, ["bool"] + INTS, {}, 0),
-}
-NONZERO = dict(low=1, high=7)
-BINARY = {
-    "add": (np.add, REAL, {}, 1), "sub": (np.subtract, N, {}, 1), "mul": (np.multiply, REAL, {}, 1),
-    "div": (np.true_divide, N, NONZERO, 2), "floor_divide": (np.floor_divide, N, NONZERO, 0),
-    "remainder": (np.remainder, N, NONZERO, 2), "fmod": (np.fmod, N, NONZERO, 2), "pow": (np.power, N, dict(low=0.5, high=3), 8),
-    "maximum": (np.maximum, REAL, {}, 0), "minimum": (np.minimum, REAL, {}, 0), "fmax": (np.fmax, REAL, {}, 0),
-    "fmin": (np.fmin, REAL, {}, 0), "atan2": (np.arctan2, FLOATS, {}, 4), "hypot": (np.hypot, FLOATS, {}, 2),
-    "logaddexp": (np.logaddexp, FLOATS, {}, 4), "copysign": (np.copysign, FLOATS, {}, 0), "equal": (np.equal, REAL, {}, 0),
-    "not_equal": (np.not_equal, REAL, {}, 0), "less": (np.less, REAL, {}, 0), "less_equal": (np.less_equal, REAL, {}, 0),
-    "greater": (np.greater, REAL, {}, 0), "greater_equal": (np.greater_equal, REAL, {}, 0),
-    "logical_and": (np.logical_and, REAL, {}, 0), "logical_or": (np.logical_or, REAL, {}, 0),
-    "logical_xor": (np.logical_xor, REAL, {}, 0), "bitwise_and": (np.bitwise_and, ["bool"] + INTS, {}, 0),
-    "bitwise_or": (np.bitwise_or, ["bool"] + INTS, {}, 0), "bitwise_xor": (np.bitwise_xor, ["bool"] + INTS, {}, 0),
-    "left_shift": (np.left_shift, INTS, dict(low=0, high=5), 0), "right_shift": (np.right_shift, INTS, dict(low=0, high=5), 0),
-}
-REDUCTIONS = {
-    "sum": (np.sum, REAL, 8), "prod": (np.prod, N, 16), "mean": (np.mean, REAL, 8), "amax": (np.max, REAL, 0), "amin": (np.min, REAL, 0),
-    "all": (np.all, REAL, 0), "any": (np.any, REAL, 0),
-}
-BROADCAST = [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (1, 4)), ((), (2, 3)), ((2, 1, 3), (4, 1)), ((0, 3), (1, 3)), ((0,), (1,))]
-
-
-def of_table(names):
-    return [(name, dtype) for name in names for dtype in names[name][1]]
-
-
-@pytest.mark.parametrize("name,dtype", of_table(UNARY))
-def test_unary(name, dtype):
-    f, _, bounds, ulps = UNARY[name]
-    for shape in [(3, 4), (), (0, 2)]:
-        x = sample(dtype, shape, 1, **bounds)
-        check(getattr(chx, name)(chx.array(x)), f(x), ulps)
-
-
-@pytest.mark.parametrize("name,dtype", of_table(BINARY))
-def test_binary(name, dtype):
-    f, _, bounds, ulps = BINARY[name]
-    for a, b in BROADCAST:
-        x, y = sample(dtype, a, 1, **bounds), sample(dtype, b, 2, **bounds)
-        check(getattr(chx, name)(chx.array(x), chx.array(y)), f(x, y), ulps)
-
-
-@pytest.mark.parametrize("name,dtype", of_table(REDUCTIONS))
-def test_reduction(name, dtype):
-    f, _, ulps = REDUCTIONS[name]
-    x = sample(dtype, (2, 3, 4), 3, low=0.5, high=2)
-    for axis in [None, 0, 1, -1, (0, 2), (0, 1, 2)]:
-        for keepdims in (False, True):
-            want = f(x, axis=axis, keepdims=keepdims)
-            check(getattr(chx, name)(chx.array(x), axis=axis, keepdims=keepdims), want, ulps)
-    check(getattr(chx, name)(chx.array(x), axes=1), f(x, axis=1), ulps)
-
-
-@pytest.mark.parametrize("a", REAL)
-@pytest.mark.parametrize("b", REAL)
-def test_promotion(a, b):
-    x, y = sample(a, (2, 3), 1, low=0), sample(b, (3,), 2, low=0)
-    check(chx.array(x) + chx.array(y), x + y)
-    check(chx.array(x) < chx.array(y), x < y)
-
-
-@pytest.mark.parametrize("dtype", REAL)
-@pytest.mark.parametrize("scalar", [True, 2, 2.5])
-def test_weak_scalars(dtype, scalar):
-    x = sample(dtype, (2, 3), 1)
-    a = chx.array(x)
-    if np.__version__ >= "2":
-        check(a + scalar, x + scalar)
-        check(scalar * a, scalar * x)
-        check(a > scalar, x > scalar)
 
 
 def test_operators_of_the_language():
