@@ -44,49 +44,86 @@ def same_kind(source, target):
 
 
 def asanyarray(a, dtype=None, *, device=None):
-    """As asarray."""
+    """As asarray.
+
+    >>> chx.asanyarray([1, 2.5])
+    array([1. , 2.5])
+    """
     return chx.asarray(a, dtype, device=device)
 
 
 def ascontiguousarray(a, dtype=None):
-    """a as an array that is dense in C order, of at least one axis; itself if it is so."""
+    """a as an array that is dense in C order, of at least one axis; itself if it is so.
+
+    >>> chx.ascontiguousarray(chx.ones((2, 3)).T).is_contiguous
+    True
+    """
     a = chx.asarray(a, dtype).contiguous()
     return a if a.ndim else a.reshape(1)
 
 
 def asfortranarray(a, dtype=None):
-    """a as an array whose first axis is the densest; of at least one axis; itself if it is so."""
+    """a as an array whose first axis is the densest; of at least one axis; itself if it is so.
+
+    >>> chx.asfortranarray(chx.ones((2, 3))).strides
+    (8, 16)
+    """
     a = chx.asarray(a, dtype)
     a = a if a.ndim else a.reshape(1)
     return a if a.T.is_contiguous else a.T.copy().T
 
 
 def eye(N, M=None, k=0, dtype=None, *, device=None):
-    """Ones on the k-th diagonal of an N by M array (M None: N), zeros elsewhere; float64 unless a dtype is named."""
+    """Ones on the k-th diagonal of an N by M array (M None: N), zeros elsewhere; float64 unless a dtype is named.
+
+    >>> chx.eye(2, 3, 1)
+    array([[0., 1., 0.],
+           [0., 0., 1.]])
+    """
     M = N if M is None else M
     rows, columns = chx.arange(N, device=device), chx.arange(M, device=device)
     return (rows[:, None] + k == columns).astype(dtype or "float64")
 
 
 def identity(n, dtype=None, *, device=None):
-    """The n by n identity matrix."""
+    """The n by n identity matrix.
+
+    >>> chx.identity(2, 'int64')
+    array([[1, 0],
+           [0, 1]])
+    """
     return eye(n, dtype=dtype, device=device)
 
 
 def tri(N, M=None, k=0, dtype=None, *, device=None):
-    """Ones at and below the k-th diagonal, zeros above."""
+    """Ones at and below the k-th diagonal, zeros above.
+
+    >>> chx.tri(2, 3, dtype='int64')
+    array([[1, 0, 0],
+           [1, 1, 0]])
+    """
     M = N if M is None else M
     return (chx.arange(N, device=device)[:, None] + k >= chx.arange(M, device=device)).astype(dtype or "float64")
 
 
 def tril(m, k=0):
-    """m with zeros above the k-th diagonal of its last two axes; differentiable."""
+    """m with zeros above the k-th diagonal of its last two axes; differentiable.
+
+    >>> chx.tril([[1, 2], [3, 4]])
+    array([[1, 0],
+           [3, 4]])
+    """
     m = _matrix(m, "tril")
     return chx.where(tri(m.shape[-2], m.shape[-1], k, "bool", device=m.device), m, zero_of(m))
 
 
 def triu(m, k=0):
-    """m with zeros below the k-th diagonal of its last two axes; differentiable."""
+    """m with zeros below the k-th diagonal of its last two axes; differentiable.
+
+    >>> chx.triu([[1, 2], [3, 4]])
+    array([[1, 2],
+           [0, 4]])
+    """
     m = _matrix(m, "triu")
     return chx.where(tri(m.shape[-2], m.shape[-1], k - 1, "bool", device=m.device), zero_of(m), m)
 
@@ -99,7 +136,12 @@ def _matrix(m, name):
 
 
 def diag(v, k=0):
-    """Of a vector the matrix with it on the k-th diagonal, of a matrix that diagonal, a view where it can be; differentiable."""
+    """Of a vector the matrix with it on the k-th diagonal, of a matrix that diagonal, a view where it can be; differentiable.
+
+    >>> chx.diag([1, 2])
+    array([[1, 0],
+           [0, 2]])
+    """
     v = to_array(v)
     if v.ndim == 2:
         return v.diagonal(k)
@@ -111,12 +153,21 @@ def diag(v, k=0):
 
 
 def diagflat(v, k=0):
-    """The matrix with v, flattened, on its k-th diagonal."""
+    """The matrix with v, flattened, on its k-th diagonal.
+
+    >>> chx.diagflat([[1], [2]])
+    array([[1, 0],
+           [0, 2]])
+    """
     return diag(to_array(v).ravel(), k)
 
 
 def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):
-    """num values evenly from start to stop, which is the last with `endpoint`; retstep: (the values, their distance)."""
+    """num values evenly from start to stop, which is the last with `endpoint`; retstep: (the values, their distance).
+
+    >>> chx.linspace(0, 1, 5)
+    array([0.  , 0.25, 0.5 , 0.75, 1.  ])
+    """
     num = index(num)
     if num < 0:
         raise ValueError("linspace: num is %d, want at least 0" % num)
@@ -138,13 +189,22 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
 
 
 def logspace(start, stop, num=50, endpoint=True, base=10.0, dtype=None, axis=0, *, device=None):
-    """base to the powers that linspace gives."""
+    """base to the powers that linspace gives.
+
+    >>> chx.logspace(0, 2, 3)
+    array([  1.,  10., 100.])
+    """
     y = base ** linspace(start, stop, num, endpoint, axis=axis, device=device)
     return y if dtype is None else y.astype(dtype)
 
 
 def indices(dimensions, dtype="int64", sparse=False, *, device=None):
-    """For each axis of a grid the indices along it; sparse: a tuple of arrays that broadcast."""
+    """For each axis of a grid the indices along it; sparse: a tuple of arrays that broadcast.
+
+    >>> chx.indices((2, 2), sparse=True)
+    (array([[0],
+           [1]]), array([[0, 1]]))
+    """
     n = len(dimensions)
     lines = [chx.arange(d, dtype=dtype, device=device).reshape((1,) * i + (d,) + (1,) * (n - 1 - i)) for i, d in enumerate(dimensions)]
     if sparse:
@@ -155,7 +215,12 @@ def indices(dimensions, dtype="int64", sparse=False, *, device=None):
 
 
 def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
-    """The coordinates of a grid from those of its axes; indexing 'xy': the first varies along axis 1, 'ij': along axis 0."""
+    """The coordinates of a grid from those of its axes; indexing 'xy': the first varies along axis 1, 'ij': along axis 0.
+
+    >>> chx.meshgrid([1, 2], [3, 4], sparse=True)
+    (array([[1, 2]]), array([[3],
+           [4]]))
+    """
     if indexing not in ("xy", "ij"):
         raise ValueError("meshgrid: indexing is %r, want 'xy' or 'ij'" % (indexing,))
     n = len(xi)

@@ -8,7 +8,11 @@ __all__ = ["cross", "diagonal", "dot", "inner", "kron", "matvec", "outer", "tens
 
 
 def dot(a, b, out=None):
-    """The sum over the last axis of a and the last but one of b (its only one); with a 0-d array the product."""
+    """The sum over the last axis of a and the last but one of b (its only one); with a 0-d array the product.
+
+    >>> chx.dot([1, 2], [3, 4])
+    array(11)
+    """
     a, b = same_place(a, b)
     if not a.ndim or not b.ndim:
         return into(out, a * b)
@@ -18,25 +22,42 @@ def dot(a, b, out=None):
 
 
 def vdot(a, b, /):
-    """The product of both flattened, a 0-d array."""
+    """The product of both flattened, a 0-d array.
+
+    >>> chx.vdot([[1, 2]], [[3], [4]])
+    array(11)
+    """
     a, b = same_place(a, b)
     return chx.matmul(a.ravel(), b.ravel())
 
 
 def inner(a, b, /):
-    """The sum over the last axes; with a 0-d array the product."""
+    """The sum over the last axes; with a 0-d array the product.
+
+    >>> chx.inner([[1, 2], [3, 4]], [1, 1])
+    array([3, 7])
+    """
     a, b = same_place(a, b)
     return tensordot(a, b, (-1, -1)) if a.ndim and b.ndim else a * b
 
 
 def outer(a, b, out=None):
-    """Each element of a, flattened, times each of b."""
+    """Each element of a, flattened, times each of b.
+
+    >>> chx.outer([1, 2], [3, 4])
+    array([[3, 4],
+           [6, 8]])
+    """
     a, b = same_place(a, b)
     return into(out, a.ravel()[:, None] * b.ravel())
 
 
 def tensordot(a, b, axes=2):
-    """The sum over pairs of axes: so many last ones of a and first ones of b, or (those of a, those of b)."""
+    """The sum over pairs of axes: so many last ones of a and first ones of b, or (those of a, those of b).
+
+    >>> chx.tensordot(chx.ones((2, 3, 4)), chx.ones((4, 3)), ([1, 2], [1, 0]))
+    array([12., 12.])
+    """
     a, b = same_place(a, b)
     if hasattr(axes, "__index__"):
         n = int(axes)
@@ -68,7 +89,11 @@ def _vector(x, axis, name):
 
 
 def vecdot(x1, x2, /, *, axis=-1):
-    """The product of vectors along an axis; the rest broadcasts."""
+    """The product of vectors along an axis; the rest broadcasts.
+
+    >>> chx.vecdot([[1, 2], [3, 4]], [1, 1])
+    array([3, 7])
+    """
     x1, x2 = (_vector(x, axis, "vecdot") for x in same_place(x1, x2))
     if x1.shape[-1] != x2.shape[-1]:
         raise ValueError("vecdot: the vectors have %d and %d elements" % (x1.shape[-1], x2.shape[-1]))
@@ -76,19 +101,31 @@ def vecdot(x1, x2, /, *, axis=-1):
 
 
 def matvec(x1, x2, /):
-    """Matrices x1 times vectors x2, both in their last axes."""
+    """Matrices x1 times vectors x2, both in their last axes.
+
+    >>> chx.matvec([[1, 2], [3, 4]], [1, 1])
+    array([3, 7])
+    """
     x1, x2 = same_place(x1, x2)
     return chx.matmul(x1, _vector(x2, -1, "matvec")[..., None])[..., 0]
 
 
 def vecmat(x1, x2, /):
-    """Vectors x1 times matrices x2, both in their last axes."""
+    """Vectors x1 times matrices x2, both in their last axes.
+
+    >>> chx.vecmat([1, 1], [[1, 2], [3, 4]])
+    array([4, 6])
+    """
     x1, x2 = same_place(x1, x2)
     return chx.matmul(_vector(x1, -1, "vecmat")[..., None, :], x2)[..., 0, :]
 
 
 def cross(a, b, axis=-1):
-    """The vector product of 3-vectors along an axis."""
+    """The vector product of 3-vectors along an axis.
+
+    >>> chx.cross([1, 0, 0], [0, 1, 0])
+    array([0, 0, 1])
+    """
     a, b = (_vector(x, axis, "cross") for x in same_place(a, b))
     if a.shape[-1] != 3 or b.shape[-1] != 3:
         raise ValueError("cross: the vectors have %d and %d elements, want 3" % (a.shape[-1], b.shape[-1]))
@@ -98,7 +135,11 @@ def cross(a, b, axis=-1):
 
 
 def kron(a, b):
-    """Blocks of b, scaled by the elements of a."""
+    """Blocks of b, scaled by the elements of a.
+
+    >>> chx.kron([1, 10], [1, 2])
+    array([ 1,  2, 10, 20])
+    """
     a, b = same_place(a, b)
     rank = max(a.ndim, b.ndim)
     a, b = (x.reshape((1,) * (rank - x.ndim) + x.shape) for x in (a, b))
@@ -108,12 +149,20 @@ def kron(a, b):
 
 
 def diagonal(a, offset=0, axis1=0, axis2=1):
-    """The elements whose indices on two axes differ by offset, in a last axis; a view where strides can say it."""
+    """The elements whose indices on two axes differ by offset, in a last axis; a view where strides can say it.
+
+    >>> chx.diagonal([[1, 2], [3, 4]], 1)
+    array([2])
+    """
     return to_array(a).diagonal(offset, axis1, axis2)
 
 
 def trace(a, offset=0, axis1=0, axis2=1, dtype=None, out=None):
-    """The sum of a diagonal."""
+    """The sum of a diagonal.
+
+    >>> chx.trace([[1, 2], [3, 4]])
+    array(5)
+    """
     a = to_array(a)
     if a.ndim < 2:
         raise ValueError("trace: the rank is %d, want at least 2" % a.ndim)

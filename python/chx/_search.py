@@ -6,7 +6,7 @@ from chx._shapes import axis_of
 
 __all__ = ["allclose", "argwhere", "array_equal", "array_equiv", "compress", "count_nonzero", "digitize", "extract", "flatnonzero",
            "isclose",
-           "isin", "ix_", "may_share_memory", "nonzero", "put", "putmask", "ravel_multi_index", "searchsorted", "shares_memory", "unique",
+           "isin", "ix_", "may_share_memory", "nonzero", "put", "putmask", "ravel_multi_index", "searchsorted", "unique",
            "unravel_index"]
 
 
@@ -18,13 +18,21 @@ def _truth(a):
 
 
 def flatnonzero(a):
-    """The positions in the flattened array of what is not 0."""
+    """The positions in the flattened array of what is not 0.
+
+    >>> chx.flatnonzero([0, 3, 0, 1])
+    array([1, 3])
+    """
     a = to_array(a).ravel()
     return chx.arange(a.size, device=a.device)[_truth(a)]
 
 
 def nonzero(a):
-    """For each axis the indices of what is not 0."""
+    """For each axis the indices of what is not 0.
+
+    >>> chx.nonzero([[0, 3], [1, 0]])
+    (array([0, 1]), array([1, 0]))
+    """
     a = to_array(a)
     if not a.ndim:
         raise ValueError("nonzero: the array has no axes, want at least one")
@@ -32,14 +40,23 @@ def nonzero(a):
 
 
 def argwhere(a):
-    """The indices of what is not 0, a row for each."""
+    """The indices of what is not 0, a row for each.
+
+    >>> chx.argwhere([[0, 3], [1, 0]])
+    array([[0, 1],
+           [1, 0]])
+    """
     a = to_array(a)
     at = flatnonzero(a)
     return chx.stack(unravel_index(at, a.shape), 1) if a.ndim else at.reshape((at.size, 1))[:, :0]
 
 
 def count_nonzero(a, axis=None, *, keepdims=False):
-    """How many are not 0: an int, or an array of int64 where an axis is given."""
+    """How many are not 0: an int, or an array of int64 where an axis is given.
+
+    >>> chx.count_nonzero([0, 3, 1])
+    2
+    """
     n = chx.sum(_truth(to_array(a)), axis=axis, keepdims=keepdims)
     return n if axis is not None or keepdims else n.item()
 
@@ -48,7 +65,11 @@ def count_nonzero(a, axis=None, *, keepdims=False):
 
 
 def isclose(a, b, rtol=1e-05, atol=1e-08, equal_nan=False):
-    """|a - b| <= atol + rtol |b|, of each pair; infinities are close to themselves."""
+    """|a - b| <= atol + rtol |b|, of each pair; infinities are close to themselves.
+
+    >>> chx.isclose([1.0, 2.0], [1.0, 2.1])
+    array([ True, False])
+    """
     a, b = same_place(a, b)
     if b.dtype.kind != "f":
         b = b.astype("float64")
@@ -59,7 +80,11 @@ def isclose(a, b, rtol=1e-05, atol=1e-08, equal_nan=False):
 
 
 def allclose(a, b, rtol=1e-05, atol=1e-08, equal_nan=False):
-    """Whether isclose holds of all pairs, a bool."""
+    """Whether isclose holds of all pairs, a bool.
+
+    >>> chx.allclose([1.0], [1.0 + 1e-9])
+    True
+    """
     return bool(chx.all(isclose(a, b, rtol, atol, equal_nan)))
 
 
@@ -68,7 +93,11 @@ def _equal(a, b):
 
 
 def array_equal(a1, a2, equal_nan=False):
-    """Whether the shapes and all elements are equal, a bool."""
+    """Whether the shapes and all elements are equal, a bool.
+
+    >>> chx.array_equal([1, 2], [1, 2])
+    True
+    """
     a, b = same_place(a1, a2)
     if a.shape != b.shape:
         return False
@@ -76,7 +105,11 @@ def array_equal(a1, a2, equal_nan=False):
 
 
 def array_equiv(a1, a2):
-    """Whether the shapes broadcast and all elements are equal then, a bool."""
+    """Whether the shapes broadcast and all elements are equal then, a bool.
+
+    >>> chx.array_equiv([[1, 2], [1, 2]], [1, 2])
+    True
+    """
     a, b = same_place(a1, a2)
     try:
         chx.broadcast_shapes(a.shape, b.shape)
@@ -85,19 +118,24 @@ def array_equiv(a1, a2):
     return _equal(a, b)
 
 
-def shares_memory(a, b):
-    """Whether both are views of one buffer (which parts is not looked at)."""
-    return bool(a._shares_memory(b) and a.size and b.size)
+def may_share_memory(a, b):
+    """Whether both are views of one buffer, as shares_memory.
 
-
-may_share_memory = shares_memory
+    >>> x = chx.ones(3); chx.may_share_memory(x, x.T)
+    True
+    """
+    return chx.shares_memory(a, b)
 
 
 # ---- places ---------------------------------------------------------------------------------------------------------------------
 
 
 def unravel_index(indices, shape):
-    """For each axis the indices of positions in the flattened array."""
+    """For each axis the indices of positions in the flattened array.
+
+    >>> chx.unravel_index([1, 5], (2, 3))
+    (array([0, 1]), array([1, 2]))
+    """
     at = to_array(indices)
     shape = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     n = 1
@@ -116,7 +154,11 @@ def unravel_index(indices, shape):
 
 
 def ravel_multi_index(multi_index, dims, mode="raise", order="C"):
-    """The positions in the flattened array of indices per axis."""
+    """The positions in the flattened array of indices per axis.
+
+    >>> chx.ravel_multi_index(([0, 1], [1, 2]), (2, 3))
+    array([1, 5])
+    """
     if mode != "raise" or order != "C":
         raise NotImplementedError("ravel_multi_index: mode is %r and order %r, want 'raise' and 'C'" % (mode, order))
     at = same_place(*multi_index)
@@ -131,7 +173,12 @@ def ravel_multi_index(multi_index, dims, mode="raise", order="C"):
 
 
 def ix_(*args):
-    """Vectors shaped so that they index a grid together; of bools their positions."""
+    """Vectors shaped so that they index a grid together; of bools their positions.
+
+    >>> chx.arange(9).reshape(3, 3)[chx.ix_([0, 2], [1])]
+    array([[1],
+           [7]])
+    """
     lines = []
     for i, v in enumerate(args):
         v = to_array(v)
@@ -143,7 +190,11 @@ def ix_(*args):
 
 
 def compress(condition, a, axis=None, out=None):
-    """The elements along an axis where the condition is true; axis None: of the flattened array."""
+    """The elements along an axis where the condition is true; axis None: of the flattened array.
+
+    >>> chx.compress([True, False, True], [1, 2, 3])
+    array([1, 3])
+    """
     a = to_array(a)
     condition = to_array(condition, a)
     if condition.ndim != 1:
@@ -152,13 +203,23 @@ def compress(condition, a, axis=None, out=None):
 
 
 def extract(condition, arr):
-    """The elements of the flattened array where the condition is true."""
+    """The elements of the flattened array where the condition is true.
+
+    >>> chx.extract([0, 1, 1], [1, 2, 3])
+    array([2, 3])
+    """
     arr = to_array(arr)
     return arr.ravel()[_truth(to_array(condition, arr)).ravel()]
 
 
 def put(a, ind, v, mode="raise"):
-    """Sets a's elements at positions in the flattened array, to v over and over."""
+    """Sets a's elements at positions in the flattened array, to v over and over.
+
+    >>> x = chx.zeros(3)
+    >>> chx.put(x, [0, -1], 1)
+    >>> x
+    array([1., 0., 1.])
+    """
     if mode != "raise":
         raise NotImplementedError("put: mode is %r, want 'raise'" % mode)
     ind, v = to_array(ind, a).ravel(), to_array(v, a).ravel()
@@ -174,7 +235,13 @@ def put(a, ind, v, mode="raise"):
 
 
 def putmask(a, mask, values):
-    """Sets a's elements where the mask is true, to those of `values` at their positions, over and over."""
+    """Sets a's elements where the mask is true, to those of `values` at their positions, over and over.
+
+    >>> x = chx.zeros(3)
+    >>> chx.putmask(x, [True, False, True], [1, 2, 3])
+    >>> x
+    array([1., 0., 3.])
+    """
     mask, values = to_array(mask, a), to_array(values, a)
     if mask.shape != a.shape:
         raise ValueError("putmask: the mask has shape %s, want %s" % (mask.shape, a.shape))
@@ -187,7 +254,11 @@ def putmask(a, mask, values):
 
 
 def searchsorted(a, v, side="left", sorter=None):
-    """Where each of v goes into the sorted vector a, before ('left') or after ('right') its equals."""
+    """Where each of v goes into the sorted vector a, before ('left') or after ('right') its equals.
+
+    >>> chx.searchsorted([1, 2, 4], [2, 3], side='right')
+    array([2, 2])
+    """
     if side not in ("left", "right"):
         raise ValueError("searchsorted: side is %r, want 'left' or 'right'" % (side,))
     a, v = same_place(a, v)
@@ -210,12 +281,20 @@ def searchsorted(a, v, side="left", sorter=None):
 
 
 def digitize(x, bins, right=False):
-    """The bin of each element, among bins whose edges rise."""
+    """The bin of each element, among bins whose edges rise.
+
+    >>> chx.digitize([0.5, 2.5], [0, 1, 2])
+    array([1, 3])
+    """
     return searchsorted(bins, x, side="left" if right else "right")
 
 
 def isin(element, test_elements, assume_unique=False, invert=False, *, kind=None):
-    """Whether each element is one of the others."""
+    """Whether each element is one of the others.
+
+    >>> chx.isin([1, 2, 3], [3, 1])
+    array([ True, False,  True])
+    """
     element, others = same_place(element, test_elements)
     others = others.ravel()
     if others.size:
@@ -227,7 +306,11 @@ def isin(element, test_elements, assume_unique=False, invert=False, *, kind=None
 
 
 def unique(ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *, equal_nan=True):
-    """The different values in order; on request where each is first, which of them each element is, and how often."""
+    """The different values in order; on request where each is first, which of them each element is, and how often.
+
+    >>> chx.unique([3, 1, 3], return_counts=True)
+    (array([1, 3]), array([1, 2]))
+    """
     if axis is not None:
         raise NotImplementedError("unique: axis is %r, want None" % (axis_of(axis, to_array(ar).ndim, "unique"),))
     a = to_array(ar)

@@ -27,17 +27,29 @@ def axes_of(axes, rank, what):
 
 
 def ndim(a):
-    """The rank of a."""
+    """The rank of a.
+
+    >>> chx.ndim([[1, 2]])
+    2
+    """
     return to_array(a).ndim
 
 
 def shape(a):
-    """The shape of a."""
+    """The shape of a.
+
+    >>> chx.shape([[1, 2]])
+    (1, 2)
+    """
     return to_array(a).shape
 
 
 def size(a, axis=None):
-    """How many elements a has, or its length along an axis."""
+    """How many elements a has, or its length along an axis.
+
+    >>> chx.size([[1, 2]], 1)
+    2
+    """
     a = to_array(a)
     if axis is None:
         return a.size
@@ -50,12 +62,20 @@ def size(a, axis=None):
 
 
 def ravel(a, order="C"):
-    """a with one axis, a view where it can be."""
+    """a with one axis, a view where it can be.
+
+    >>> chx.ravel([[1, 2], [3, 4]], 'F')
+    array([1, 3, 2, 4])
+    """
     return to_array(a).ravel(order)
 
 
 def expand_dims(a, axis):
-    """a with axes of length 1 put in, where the result has them."""
+    """a with axes of length 1 put in, where the result has them.
+
+    >>> chx.expand_dims(chx.ones(3), 0).shape
+    (1, 3)
+    """
     a = to_array(a)
     rank = a.ndim + (len(axis) if isinstance(axis, (tuple, list)) else 1)
     new = axes_of(axis, rank, "expand_dims")
@@ -63,12 +83,21 @@ def expand_dims(a, axis):
 
 
 def swapaxes(a, axis1, axis2):
-    """The view with two axes exchanged."""
+    """The view with two axes exchanged.
+
+    >>> chx.swapaxes(chx.ones((1, 2, 3)), 0, 2).shape
+    (3, 2, 1)
+    """
     return to_array(a).swapaxes(axis1, axis2)
 
 
 def matrix_transpose(x):
-    """The view with the last two axes exchanged."""
+    """The view with the last two axes exchanged.
+
+    >>> chx.matrix_transpose([[1, 2], [3, 4]])
+    array([[1, 3],
+           [2, 4]])
+    """
     x = to_array(x)
     if x.ndim < 2:
         raise ValueError("matrix_transpose: the rank is %d, want at least 2" % x.ndim)
@@ -76,7 +105,11 @@ def matrix_transpose(x):
 
 
 def moveaxis(a, source, destination):
-    """The view with axes moved to other places, the rest in their order."""
+    """The view with axes moved to other places, the rest in their order.
+
+    >>> chx.moveaxis(chx.ones((1, 2, 3)), 0, -1).shape
+    (2, 3, 1)
+    """
     a = to_array(a)
     source, destination = axes_of(source, a.ndim, "moveaxis"), axes_of(destination, a.ndim, "moveaxis")
     if len(source) != len(destination):
@@ -88,7 +121,11 @@ def moveaxis(a, source, destination):
 
 
 def rollaxis(a, axis, start=0):
-    """The view with an axis moved back until it stands before `start`."""
+    """The view with an axis moved back until it stands before `start`.
+
+    >>> chx.rollaxis(chx.ones((1, 2, 3)), 2).shape
+    (3, 1, 2)
+    """
     a = to_array(a)
     axis = axis_of(axis, a.ndim, "rollaxis")
     start = start + a.ndim if start < 0 else start
@@ -103,22 +140,38 @@ def _atleast(arrays, grow):
 
 
 def atleast_1d(*arys):
-    """Each with at least one axis; a tuple of several."""
+    """Each with at least one axis; a tuple of several.
+
+    >>> chx.atleast_1d(1.0)
+    array([1.])
+    """
     return _atleast(arys, lambda a: a if a.ndim else a.reshape(1))
 
 
 def atleast_2d(*arys):
-    """Each with at least two axes, new ones in front; a tuple of several."""
+    """Each with at least two axes, new ones in front; a tuple of several.
+
+    >>> chx.atleast_2d([1, 2])
+    array([[1, 2]])
+    """
     return _atleast(arys, lambda a: a if a.ndim > 1 else a.reshape((1,) * (2 - a.ndim) + a.shape))
 
 
 def atleast_3d(*arys):
-    """Each with at least three axes, shape (N,) to (1, N, 1), (M, N) to (M, N, 1); a tuple of several."""
+    """Each with at least three axes, shape (N,) to (1, N, 1), (M, N) to (M, N, 1); a tuple of several.
+
+    >>> chx.atleast_3d([1, 2]).shape
+    (1, 2, 1)
+    """
     return _atleast(arys, lambda a: a[..., None] if a.ndim == 2 else a if a.ndim > 2 else a.reshape((1, -1 if a.size else 0, 1)))
 
 
 def broadcast_shapes(*shapes):
-    """The shape that these broadcast to."""
+    """The shape that these broadcast to.
+
+    >>> chx.broadcast_shapes((2, 1), (3,))
+    (2, 3)
+    """
     shapes = [s if isinstance(s, (tuple, list)) else (s,) for s in shapes]
     out = [1] * max([len(s) for s in shapes], default=0)
     for s in shapes:
@@ -130,7 +183,11 @@ def broadcast_shapes(*shapes):
 
 
 def broadcast_arrays(*args):
-    """Views of one shape."""
+    """Views of one shape.
+
+    >>> chx.broadcast_arrays([1, 2], 3)
+    (array([1, 2]), array([3, 3]))
+    """
     args = same_place(*args)
     to = broadcast_shapes(*(a.shape for a in args))
     return tuple(a if a.shape == to else chx.broadcast_to(a, to) for a in args)
@@ -140,17 +197,30 @@ def broadcast_arrays(*args):
 
 
 def flipud(m):
-    """The view with axis 0 reversed."""
+    """The view with axis 0 reversed.
+
+    >>> chx.flipud([1, 2])
+    array([2, 1])
+    """
     return chx.flip(to_array(m), 0)
 
 
 def fliplr(m):
-    """The view with axis 1 reversed."""
+    """The view with axis 1 reversed.
+
+    >>> chx.fliplr([[1, 2]])
+    array([[2, 1]])
+    """
     return chx.flip(to_array(m), 1)
 
 
 def rot90(m, k=1, axes=(0, 1)):
-    """The view turned k times by 90 degrees from the first of two axes to the second."""
+    """The view turned k times by 90 degrees from the first of two axes to the second.
+
+    >>> chx.rot90([[1, 2], [3, 4]])
+    array([[2, 4],
+           [1, 3]])
+    """
     m = to_array(m)
     a, b = axes_of(tuple(axes), m.ndim, "rot90")
     k %= 4
@@ -162,7 +232,11 @@ def rot90(m, k=1, axes=(0, 1)):
 
 
 def roll(a, shift, axis=None):
-    """The elements moved along axes, those past the end to the start; axis None: of the flattened array."""
+    """The elements moved along axes, those past the end to the start; axis None: of the flattened array.
+
+    >>> chx.roll([1, 2, 3], 1)
+    array([3, 1, 2])
+    """
     a = to_array(a)
     if axis is None:
         return roll(a.ravel(), sum(shift) if isinstance(shift, (tuple, list)) else shift, 0).reshape(a.shape)
@@ -192,33 +266,60 @@ def _joined(arrays, prepare, axis, dtype):
 
 
 def hstack(tup, *, dtype=None):
-    """Joined along axis 1, of vectors along axis 0."""
+    """Joined along axis 1, of vectors along axis 0.
+
+    >>> chx.hstack([[1, 2], [3]])
+    array([1, 2, 3])
+    """
     return _joined(tup, atleast_1d, lambda arrays: int(arrays[0].ndim > 1), dtype)
 
 
 def vstack(tup, *, dtype=None):
-    """Joined along axis 0; vectors are rows."""
+    """Joined along axis 0; vectors are rows.
+
+    >>> chx.vstack([[1, 2], [3, 4]])
+    array([[1, 2],
+           [3, 4]])
+    """
     return _joined(tup, atleast_2d, 0, dtype)
 
 
 def dstack(tup):
-    """Joined along axis 2."""
+    """Joined along axis 2.
+
+    >>> chx.dstack([[1, 2], [3, 4]])
+    array([[[1, 3],
+            [2, 4]]])
+    """
     return _joined(tup, atleast_3d, 2, None)
 
 
 def column_stack(tup):
-    """Joined along axis 1; vectors are columns."""
+    """Joined along axis 1; vectors are columns.
+
+    >>> chx.column_stack([[1, 2], [3, 4]])
+    array([[1, 3],
+           [2, 4]])
+    """
     return _joined(tup, lambda a: a if a.ndim > 1 else a.reshape((-1 if a.size else 0, 1)), 1, None)
 
 
 def append(arr, values, axis=None):
-    """arr with values after it along an axis; axis None: both flattened."""
+    """arr with values after it along an axis; axis None: both flattened.
+
+    >>> chx.append([1, 2], 3)
+    array([1, 2, 3])
+    """
     arr, values = same_place(arr, values)
     return chx.concatenate([arr.ravel(), values.ravel()] if axis is None else [arr, values], axis or 0)
 
 
 def array_split(ary, indices_or_sections, axis=0):
-    """Views of the parts between indices, or of so many parts, which need not be equal."""
+    """Views of the parts between indices, or of so many parts, which need not be equal.
+
+    >>> chx.array_split(chx.arange(3), 2)
+    [array([0, 1]), array([2])]
+    """
     a = to_array(ary)
     axis = axis_of(axis, a.ndim, "array_split")
     n = a.shape[axis]
@@ -234,7 +335,11 @@ def array_split(ary, indices_or_sections, axis=0):
 
 
 def split(ary, indices_or_sections, axis=0):
-    """As array_split; a number of sections must divide the length."""
+    """As array_split; a number of sections must divide the length.
+
+    >>> chx.split(chx.arange(4), 2)
+    [array([0, 1]), array([2, 3])]
+    """
     a = to_array(ary)
     if hasattr(indices_or_sections, "__index__") and not isinstance(indices_or_sections, (tuple, list)):
         n, parts = a.shape[axis_of(axis, a.ndim, "split")], index(indices_or_sections)
@@ -251,22 +356,38 @@ def _split_of(ary, indices_or_sections, axis, rank, name):
 
 
 def hsplit(ary, indices_or_sections):
-    """split along axis 1, of a vector along axis 0."""
+    """split along axis 1, of a vector along axis 0.
+
+    >>> chx.hsplit(chx.arange(4), [1])
+    [array([0]), array([1, 2, 3])]
+    """
     return _split_of(ary, indices_or_sections, 1, 1, "hsplit")
 
 
 def vsplit(ary, indices_or_sections):
-    """split along axis 0."""
+    """split along axis 0.
+
+    >>> chx.vsplit(chx.eye(2), 2)
+    [array([[1., 0.]]), array([[0., 1.]])]
+    """
     return _split_of(ary, indices_or_sections, 0, 2, "vsplit")
 
 
 def dsplit(ary, indices_or_sections):
-    """split along axis 2."""
+    """split along axis 2.
+
+    >>> [x.shape for x in chx.dsplit(chx.ones((1, 1, 4)), 2)]
+    [(1, 1, 2), (1, 1, 2)]
+    """
     return _split_of(ary, indices_or_sections, 2, 3, "dsplit")
 
 
 def unstack(x, /, *, axis=0):
-    """The parts of x along an axis, without it."""
+    """The parts of x along an axis, without it.
+
+    >>> chx.unstack(chx.eye(2))
+    (array([1., 0.]), array([0., 1.]))
+    """
     x = to_array(x)
     if not x.ndim:
         raise ValueError("unstack: the array has no axes, want at least one")
@@ -277,7 +398,11 @@ def unstack(x, /, *, axis=0):
 
 
 def repeat(a, repeats, axis=None):
-    """Each element so many times, or as often as its place in `repeats` says."""
+    """Each element so many times, or as often as its place in `repeats` says.
+
+    >>> chx.repeat([1, 2], [2, 1])
+    array([1, 1, 2])
+    """
     a = to_array(a)
     if axis is None:
         a, axis = a.ravel(), 0
@@ -297,7 +422,11 @@ def repeat(a, repeats, axis=None):
 
 
 def tile(A, reps):
-    """A, repeated along each axis as a whole."""
+    """A, repeated along each axis as a whole.
+
+    >>> chx.tile([1, 2], 2)
+    array([1, 2, 1, 2])
+    """
     a = to_array(A)
     reps = tuple(reps) if isinstance(reps, (tuple, list)) else (reps,)
     reps = (1,) * (a.ndim - len(reps)) + tuple(index(r) for r in reps)
@@ -310,7 +439,13 @@ def tile(A, reps):
 
 
 def copyto(dst, src, casting="same_kind", where=True):
-    """Sets dst's elements, those where `where` is true, to src's, which broadcast."""
+    """Sets dst's elements, those where `where` is true, to src's, which broadcast.
+
+    >>> x = chx.zeros(2)
+    >>> chx.copyto(x, 1, where=[True, False])
+    >>> x
+    array([1., 0.])
+    """
     if not isinstance(dst, chx.ndarray):
         raise TypeError("copyto: dst is of type %s, want an array" % type(dst).__name__)
     number = isinstance(src, (bool, int, float, complex))

@@ -26,27 +26,43 @@ def _var(a, axis, dtype, ddof, keepdims, name):
 
 
 def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, correction=None):
-    """The mean square of the distances from the mean, over n - ddof (correction is another name of ddof); integers in float64."""
+    """The mean square of the distances from the mean, over n - ddof (correction is another name of ddof); integers in float64.
+
+    >>> chx.var([1.0, 3.0])
+    array(1.)
+    """
     return into(out, _var(a, axis, dtype, ddof if correction is None else correction, keepdims, "var"))
 
 
 def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, correction=None):
-    """The square root of var."""
+    """The square root of var.
+
+    >>> chx.std([1.0, 3.0], ddof=1)
+    array(1.41421356)
+    """
     return into(out, chx.sqrt(_var(a, axis, dtype, ddof if correction is None else correction, keepdims, "std")))
 
 
 def ptp(a, axis=None, out=None, keepdims=False):
-    """The largest less the smallest."""
+    """The largest less the smallest.
+
+    >>> chx.ptp([1, 5, 2])
+    array(4)
+    """
     a = to_array(a)
     return into(out, chx.amax(a, axis=axis, keepdims=keepdims) - chx.amin(a, axis=axis, keepdims=keepdims))
 
 
 def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
-    """The mean, or with weights the sum of a * weights over theirs; returned: (it, the sum of the weights)."""
+    """The mean, or with weights the sum of a * weights over theirs; returned: (it, the sum of the weights).
+
+    >>> chx.average([1.0, 4.0], weights=[2, 1])
+    array(2.)
+    """
     if weights is None:
         a = to_array(a)
         y = chx.mean(a, axis=axis, keepdims=keepdims)
-        total = chx.full(y.shape, a.size / max(y.size, 1), y.dtype)
+        total = chx.full(y.shape, a.size / max(y.size, 1), y.dtype, device=y.device)
         return (y, total) if returned else y
     a, w = same_place(a, weights)
     if w.shape != a.shape:
@@ -64,7 +80,11 @@ def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
 
 
 def median(a, axis=None, out=None, overwrite_input=False, keepdims=False):
-    """The middle of the values in order, of an even number the mean of both; NaN where there is one."""
+    """The middle of the values in order, of an even number the mean of both; NaN where there is one.
+
+    >>> chx.median([3, 1, 2, 9])
+    array(2.5)
+    """
     a = to_array(a)
     axes = list(range(a.ndim)) if axis is None else axes_of(axis, a.ndim, "median")
     kept = [i for i in range(a.ndim) if i not in axes]
@@ -83,7 +103,11 @@ def median(a, axis=None, out=None, overwrite_input=False, keepdims=False):
 
 
 def bincount(x, weights=None, minlength=0):
-    """How often each of 0 .. max(x) is in x, or the sum of its weights; at least minlength long. Reads max(x) to the host."""
+    """How often each of 0 .. max(x) is in x, or the sum of its weights; at least minlength long. Reads max(x) to the host.
+
+    >>> chx.bincount([0, 2, 2])
+    array([1, 0, 2])
+    """
     x = to_array(x)
     if x.ndim != 1:
         raise ValueError("bincount: the rank is %d, want 1" % x.ndim)
@@ -104,7 +128,11 @@ def bincount(x, weights=None, minlength=0):
 
 
 def diff(a, n=1, axis=-1):
-    """The differences of neighbours along an axis, n times."""
+    """The differences of neighbours along an axis, n times.
+
+    >>> chx.diff([1, 4, 9])
+    array([3, 5])
+    """
     a = to_array(a)
     if n < 0:
         raise ValueError("diff: n is %d, want at least 0" % n)
@@ -134,10 +162,18 @@ def _cumulative(f, first, x, axis, dtype, include_initial):
 
 
 def cumulative_sum(x, /, *, axis=None, dtype=None, out=None, include_initial=False):
-    """The sum up to each element, with a 0 in front if include_initial."""
+    """The sum up to each element, with a 0 in front if include_initial.
+
+    >>> chx.cumulative_sum([1, 2], include_initial=True)
+    array([0, 1, 3])
+    """
     return into(out, _cumulative(chx.cumsum, 0, x, axis, dtype, include_initial))
 
 
 def cumulative_prod(x, /, *, axis=None, dtype=None, out=None, include_initial=False):
-    """The product up to each element, with a 1 in front if include_initial."""
+    """The product up to each element, with a 1 in front if include_initial.
+
+    >>> chx.cumulative_prod([2, 3], include_initial=True)
+    array([1, 2, 6])
+    """
     return into(out, _cumulative(chx.cumprod, 1, x, axis, dtype, include_initial))

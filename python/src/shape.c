@@ -111,15 +111,6 @@ static PyObject *view(PyObject *self, PyObject *args, PyObject *kwargs)
   return py_wrap(chx_reshape(s, py_a(self), chx_ndim(py_a(self)), chx_shape(py_a(self))));
 }
 
-static PyObject *shares_memory(PyObject *self, PyObject *other)
-{
-  if (!py_is_array(other))
-    return PyErr_Format(PyExc_TypeError, "shares_memory: an operand is of type %s, want an array",
-                        Py_TYPE(other)->tp_name),
-           NULL;
-  return PyBool_FromLong(chx_shares_memory(py_a(self), py_a(other)));
-}
-
 PyMethodDef py_array_shape_methods[] = {
     {"ravel", py_function(ravel), METH_VARARGS | METH_KEYWORDS,
      "ravel($self, order='C')\n--\n\nThe array with one axis; a view where strides can say it."},
@@ -133,5 +124,4 @@ PyMethodDef py_array_shape_methods[] = {
      "view($self, dtype=None)\n--\n\nThe same memory read as another dtype, which takes part in no graph; without one "
      "a view "
      "of the array."},
-    {"_shares_memory", shares_memory, METH_O, NULL},
     {0}};

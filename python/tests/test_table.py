@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The rows of table.py against NumPy 2: dtypes, promotion, weak numbers, layouts, aliasing, zero sizes, out=, errors; and that no
 operator, function, method or attribute of chx is without a row."""
+import doctest
 import functools
 import inspect
 import zlib
@@ -8,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from conftest import check
-from table import ATTRIBUTES, BINARY, CALLS, OF_CHX, OF_NUMPY_2, REAL, REDUCTIONS, UNARY, computed, weak
+from table import ATTRIBUTES, BINARY, CALLS, DIFFERENTIABLE, OF_CHX, OF_NUMPY_2, REAL, REDUCTIONS, UNARY, computed, weak
 
 import chx
 from chx import _functions
@@ -70,8 +71,8 @@ def of_chx(x):
 class Maker:
     """a(2, 3): an array of a library, of the dtype and layout that are tried; remembers what it made."""
 
-    def __init__(self, library, dtype, layout, shrink=None):
-        self.library, self.dtype, self.layout, self.shrink, self.made = library, dtype, LAYOUTS[layout], shrink, []
+    def __init__(self, library, dtype, layout, shrink=None, device="native:0"):
+        self.library, self.dtype, self.layout, self.shrink, self.device, self.made = library, dtype, LAYOUTS[layout], shrink, device, []
 
     def __call__(self, *shape):
         dtype, shape = (shape[0], shape[1:]) if shape and isinstance(shape[0], str) else (self.dtype, shape)
@@ -79,12 +80,12 @@ class Maker:
         low, high, dtype = (0, 2, "int64") if dtype == "index" else (-2, 4, dtype)
         x = values(dtype, shape, len(self.made) + 1, low, high)
         x = self.layout(x) if x.ndim else x
-        self.made.append(x if self.library is np else of_chx(x))
+        self.made.append(x if self.library is np else of_chx(x).to(self.device))
         return self.made[-1]
 
 
 # Where NumPy's zero sizes or 0-d arrays come out by accident, and differ among its versions.
-UNALIKE = ("average", "bincount", "tensordot", "unique")
+UNALIKE = ("average", "bincount", "may_share_memory", "tensordot", "unique")
 
 
 # ---- comparison -------------------------------------------------------------------------------------------------------
@@ -175,6 +176,14 @@ def test_every_attribute_has_a_row():
     assert [n for n in names if n not in ATTRIBUTES and n not in OF_CHX and n not in private] == []
     for n in names:
         assert n.startswith("_") or getattr(chx.ndarray, n).__doc__, n
+
+
+@pytest.mark.parametrize("name", _functions.TABLE)
+def test_function_has_an_example(name):
+    f = _functions.TABLE[name]
+    example = doctest.DocTestParser().get_doctest(f.__doc__, {"chx": chx}, name, None, 0)
+    said = []
+    assert example.examples and not doctest.DocTestRunner(verbose=False).run(example, out=said.append).failed, "".join(said)
 
 
 @pytest.mark.parametrize("module,name", [(chx, "fft"), (chx, "einsum"), (chx.ones(2), "argpartition"), (chx.ones(2), "base")])
@@ -353,6 +362,35 @@ def test_function(name):
             out = chx.empty(want.shape, want.dtype)
             assert outcome(good[0], f=functools.partial(ours, out=out), a=Maker(chx, dtype, "dense")) is out
             same(out, chx.to_numpy(want))
+
+
+def leaves(result):
+    """The arrays of a result."""
+    if isinstance(result, (tuple, list)):
+        return [a for r in result for a in leaves(r)]
+    return [result] if isinstance(result, chx.ndarray) else []
+
+
+@pytest.mark.parametrize("name", sorted(set(_functions.TABLE) & set(CALLS)))
+def test_function_on_another_device(name):
+    for call in CALLS[name][1]:
+        a, b = Maker(chx, "float64", "dense", device="sim:0"), Maker(chx, "float64", "dense")
+        got, want = leaves(outcome(call, f=getattr(chx, name), a=a)), leaves(outcome(call, f=getattr(chx, name), a=b))
+        assert len(got) == len(want)
+        assert not a.made or not got or got[0].device == "sim:0", call
+        for g, w in zip(got, want):
+            same(g, chx.to_numpy(w))
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_function_is_differentiable(name):
+    f, given = getattr(chx, name), CALLS.get(name, (None, ["f(a(2, 3))", "f(a(2, 3), axis=1)"]))[1]
+    for call in given:
+        a = Maker(chx, "float64", "dense")
+        outcome(call, f=f, a=a)
+        if not a.made or "float32" in call or any(x.dtype != "float64" for x in a.made):
+            continue
+        chx.check_grad(lambda *xs: leaves(eval(call, {"f": f, "a": lambda *shape, queue=list(xs): queue.pop(0), "np": np})), a.made)
 
 
 # ---- methods and attributes -------------------------------------------------------------------------------------------
