@@ -69,6 +69,17 @@ static PyObject *late_get(PyObject *self, PyObject *object, PyObject *type)
   return r;
 }
 
+static PyObject *late_doc(PyObject *self, void *unused)
+{
+  PyObject *real = from_module("chx._methods", ((py_late *)self)->name);
+  PyObject *doc = real ? PyObject_GetAttrString(real, "__doc__") : NULL;
+  (void)unused;
+  Py_XDECREF(real);
+  return doc;
+}
+
+static PyGetSetDef late_getset[] = {{"__doc__", late_doc, NULL, NULL, NULL}, {0}};
+
 static void late_end(PyObject *self) { PyObject_Free(self); }
 
 static PyTypeObject late_type = {
@@ -77,6 +88,7 @@ static PyTypeObject late_type = {
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_dealloc = late_end,
     .tp_descr_get = late_get,
+    .tp_getset = late_getset,
 };
 
 bool py_late_methods(PyObject *type_dict)
