@@ -266,7 +266,7 @@ static chx_array *spread(chx_scope *s, const chx_array *value, int rank, const i
   return y;
 }
 
-/* Few places of many: each is a view that its part of the values is copied into. */
+/* Few places of many: each is a view that its part of the values, or the one number, is copied into. */
 static void put_each(chx_scope *s, chx_array *view, const py_picks *p, const chx_array *values)
 {
   chx_slice_attr at = {.size = sizeof at};
@@ -282,36 +282,38 @@ static void put_each(chx_scope *s, chx_array *view, const py_picks *p, const chx
       at.start.v[axis] = c;
       at.stop.v[axis] = c + 1;
     }
-    chx_array *place = chx_slice(s, view, &at), *v = place ? chx_at(s, values, p->dest, n) : NULL;
+    chx_array *place = chx_slice(s, view, &at), *v = NULL;
+    if (place) v = chx_ndim(values) ? chx_at(s, values, p->dest, n) : chx_keep(values);
     if (v) chx_copy_into(s, place, v);
     chx_release(v);
     chx_release(place);
   }
 }
 
-/* The new content of the merged view: of each position the values that were put there last, or what it had. */
-static chx_array *content(chx_scope *s, const chx_array *line, const py_picks *p, const chx_array *values)
+/* Sets *mask to where the merged view changes, and gives the values that it gets there, those that were put there last; of one
+ * number, itself. */
+static chx_array *changes(chx_scope *s, const chx_array *line, const py_picks *p, const chx_array *values,
+                          chx_array **mask)
 {
   int64_t shape[CHX_MAX_RANK] = {p->length}, *from = PyMem_RawCalloc((size_t)p->length, sizeof *from);
   unsigned char *changed = PyMem_RawCalloc((size_t)p->length, 1);
-  chx_array *index = NULL, *mask = NULL, *taken = NULL, *y = NULL;
+  chx_array *index = NULL, *y = NULL;
   if (!from || !changed) no_memory(s);
   else {
     for (int64_t n = 0; n < p->n; n++) from[p->at[n]] = n, changed[p->at[n]] = 1;
-    index = beside(s, line, CHX_I64, 1, shape, from);
+    if (!chx_ndim(values)) y = chx_keep(values);
+    else if ((index = beside(s, line, CHX_I64, 1, shape, from))) y = chx_take(s, values, index, p->dest);
     for (int i = 1; i < CHX_MAX_RANK; i++) shape[i] = 1;
-    mask = beside(s, line, CHX_BOOL, chx_ndim(line) - p->dest, shape, changed);
+    *mask = beside(s, line, CHX_BOOL, chx_ndim(line) - p->dest, shape, changed);
   }
-  if (index && mask && (taken = chx_take(s, values, index, p->dest))) y = chx_where(s, mask, taken, line);
   PyMem_RawFree(from);
   PyMem_RawFree(changed);
   chx_release(index);
-  chx_release(mask);
-  chx_release(taken);
   return y;
 }
 
-static void put_all(chx_scope *s, chx_array *view, const py_picks *p, const chx_array *values)
+/* The merged view's new content into the view, whose axes stand elsewhere. */
+static void put_back(chx_scope *s, chx_array *view, const py_picks *p, const chx_array *content)
 {
   int64_t shape[CHX_MAX_RANK];
   int back[CHX_MAX_RANK];
@@ -319,30 +321,47 @@ static void put_all(chx_scope *s, chx_array *view, const py_picks *p, const chx_
     shape[i] = chx_shape(view)[p->perm[i]];
     back[p->perm[i]] = i;
   }
-  chx_array *line = merged(s, view, p), *y = line ? content(s, line, p, values) : NULL;
-  chx_array *apart = y ? chx_reshape(s, y, p->rank, shape) : NULL;
+  chx_array *apart = chx_reshape(s, content, p->rank, shape);
   chx_array *placed = apart && p->rank ? chx_transpose(s, apart, p->rank, back) : NULL;
   if (apart) chx_copy_into(s, view, placed ? placed : apart);
   chx_release(placed);
   chx_release(apart);
+}
+
+static void put_all(chx_scope *s, chx_array *view, const py_picks *p, const chx_array *values)
+{
+  chx_array *line = merged(s, view, p), *mask = NULL, *y = NULL;
+  chx_array *v = line ? changes(s, line, p, values, &mask) : NULL;
+  if (v && mask && chx_shares_memory(line, view)) chx_where_into(s, line, mask, v, line);
+  else if (v && mask && (y = chx_where(s, mask, v, line))) put_back(s, view, p, y);
   chx_release(y);
+  chx_release(v);
+  chx_release(mask);
   chx_release(line);
+}
+
+/* What is written: the values as the picks stand, these in one axis; one number as it is. */
+static chx_array *arranged(chx_scope *s, const chx_array *view, const py_picks *p, const chx_array *value)
+{
+  int64_t shape[CHX_MAX_RANK], one[CHX_MAX_RANK];
+  if (!chx_ndim(value)) return chx_keep(value);
+  const int rank = around(s, view, p, p->n_dims, p->dims, shape), rank1 = around(s, view, p, 1, &p->n, one);
+  chx_array *wide = rank < 0 || rank1 < 0 ? NULL : spread(s, value, rank, shape);
+  chx_array *y = wide ? chx_reshape(s, wide, rank1, one) : NULL;
+  chx_release(wide);
+  return y;
 }
 
 static bool put_values(chx_scope *s, chx_array *view, const py_picks *p, const chx_array *value)
 {
   enum { MANY = 16 }; /* from this part of the positions on it is quicker to write all of them anew */
-  int64_t shape[CHX_MAX_RANK], one[CHX_MAX_RANK];
-  const int rank = around(s, view, p, p->n_dims, p->dims, shape), rank1 = around(s, view, p, 1, &p->n, one);
-  if (rank < 0 || rank1 < 0) return false;
-  chx_array *wide = spread(s, value, rank, shape), *values = wide ? chx_reshape(s, wide, rank1, one) : NULL;
-  if (values && chx_size(values)) {
+  chx_array *values = arranged(s, view, p, value);
+  if (values && p->n && chx_size(view)) {
     if (p->n <= p->length / MANY) put_each(s, view, p, values);
     else put_all(s, view, p, values);
   }
   const bool done = values != NULL && !chx_scope_error(s);
   chx_release(values);
-  chx_release(wide);
   return done;
 }
 
