@@ -11,15 +11,15 @@ static PyObject *path_of(PyObject *o, const char *ending)
   PyObject *bytes = NULL;
   if (!PyUnicode_FSConverter(o, &bytes) || !ending) return bytes;
   size_t n = strlen(ending), size = (size_t)PyBytes_GET_SIZE(bytes);
-  if (size < n || memcmp(PyBytes_AS_STRING(bytes) + size - n, ending, n)) PyBytes_ConcatAndDel(&bytes, PyBytes_FromString(ending));
+  if (size < n || memcmp(PyBytes_AS_STRING(bytes) + size - n, ending, n))
+    PyBytes_ConcatAndDel(&bytes, PyBytes_FromString(ending));
   return bytes;
 }
 
 /* ---- .npz as a mapping -------------------------------------------------------------------------------------------------- */
 
 typedef struct py_npz {
-  PyObject_HEAD
-  chx_npz *z; /* NULL: closed */
+  PyObject_HEAD chx_npz *z; /* NULL: closed */
   PyObject *path;
 } py_npz;
 
@@ -72,7 +72,8 @@ static PyObject *pairs(PyObject *o, bool with_names)
 {
   PyObject *list = names(o, NULL);
   for (Py_ssize_t i = 0; list && i < PyList_GET_SIZE(list); i++) {
-    PyObject *name = PyList_GET_ITEM(list, i), *a = subscript(o, name), *item = a && with_names ? Py_BuildValue("(ON)", name, a) : a;
+    PyObject *name = PyList_GET_ITEM(list, i), *a = subscript(o, name),
+             *item = a && with_names ? Py_BuildValue("(ON)", name, a) : a;
     if (item) PyList_SetItem(list, i, item);
     else Py_CLEAR(list);
   }
@@ -118,7 +119,10 @@ static void dealloc(PyObject *o)
   Py_TYPE(o)->tp_free(o);
 }
 
-static PyObject *repr(PyObject *o) { return PyUnicode_FromFormat("<chx.NpzFile %R%s>", ((py_npz *)o)->path, ((py_npz *)o)->z ? "" : ", closed"); }
+static PyObject *repr(PyObject *o)
+{
+  return PyUnicode_FromFormat("<chx.NpzFile %R%s>", ((py_npz *)o)->path, ((py_npz *)o)->z ? "" : ", closed");
+}
 
 static PyMethodDef methods[] = {{"keys", names, METH_NOARGS, "keys($self)\n--\n\nThe arrays' names."},
                                 {"items", items, METH_NOARGS, "items($self)\n--\n\nAll (name, array), read now."},
@@ -243,7 +247,8 @@ static PyObject *write_npz(PyObject *args, PyObject *kwargs, int compress)
                PyMem_Calloc((size_t)all + 1, sizeof *z.a)};
   bool done = z.name && z.text && z.a;
   if (!done) PyErr_NoMemory();
-  for (Py_ssize_t i = 0; done && i < n; i++) done = add(s, &z, PyUnicode_FromFormat("arr_%zd", i), PyTuple_GET_ITEM(args, i + 1));
+  for (Py_ssize_t i = 0; done && i < n; i++)
+    done = add(s, &z, PyUnicode_FromFormat("arr_%zd", i), PyTuple_GET_ITEM(args, i + 1));
   while (done && kwargs && PyDict_Next(kwargs, &at, &key, &value)) done = add(s, &z, Py_NewRef(key), value);
   if (done) {
     chx_save_npz(s, PyBytes_AS_STRING(file), (int)z.n, z.text, (const chx_array *const *)z.a, compress);
@@ -273,7 +278,8 @@ static PyObject *savez_compressed(PyObject *m, PyObject *args, PyObject *kwargs)
 
 PyMethodDef py_file_functions[] = {
     {"load", load, METH_O,
-     "load(file)\n--\n\nThe array of an .npy file, on this thread's device; of an .npz file a mapping of names to arrays, which reads "
+     "load(file)\n--\n\nThe array of an .npy file, on this thread's device; of an .npz file a mapping of names to "
+     "arrays, which reads "
      "each when it is asked for, to be closed or used in a `with`."},
     {"save", py_function(save), METH_VARARGS | METH_KEYWORDS,
      "save(file, arr)\n--\n\nWrites an array as .npy, which is appended to the name where it is missing."},

@@ -42,10 +42,11 @@ static PyObject *load_npz(PyObject *m, PyObject *args, PyObject *kwargs)
   return archive(args, kwargs, CHX_NN_LOAD);
 }
 
-PyMethodDef py_nn_archive_functions[] = {
-    {"save_npz", py_function(save_npz), METH_VARARGS | METH_KEYWORDS,
-     "save_npz(file, obj, optimizer=None)\n--\n\nWrites a link's parameters and persistent values (keys 'l1/W'), or an optimizer; a "
-     "link's optimizer below 'optimizer/'. The file appears whole or not at all."},
-    {"load_npz", py_function(load_npz), METH_VARARGS | METH_KEYWORDS,
-     "load_npz(file, obj, optimizer=None)\n--\n\nReads what save_npz wrote, into the same arrays. On error nothing was changed."},
-    {0}};
+PyMethodDef py_nn_archive_functions[] = {{"save_npz", py_function(save_npz), METH_VARARGS | METH_KEYWORDS,
+                                          "save_npz(file, obj, optimizer=None)\n--\n\nWrites a link's parameters and "
+                                          "persistent values (keys 'l1/W'), or an optimizer; a "
+                                          "link's optimizer below 'optimizer/'. The file appears whole or not at all."},
+                                         {"load_npz", py_function(load_npz), METH_VARARGS | METH_KEYWORDS,
+                                          "load_npz(file, obj, optimizer=None)\n--\n\nReads what save_npz wrote, into "
+                                          "the same arrays. On error nothing was changed."},
+                                         {0}};

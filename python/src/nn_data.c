@@ -13,7 +13,7 @@ static PyObject *wrap(py_nn *c, chx_nn_dataset *d)
   return (PyObject *)self;
 }
 
-static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
   static char *keywords[] = {"x", "t", NULL};
   PyObject *x, *t;
@@ -74,7 +74,8 @@ static PyObject *split(PyObject *o, PyObject *args, PyObject *kwargs)
   unsigned long long seed = 0;
   chx_nn_dataset *train = NULL, *test = NULL;
   py_nn c, again;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "d|K:split", keywords, &fraction, &seed) || !py_nn_enter(&c)) return NULL;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "d|K:split", keywords, &fraction, &seed) || !py_nn_enter(&c))
+    return NULL;
   chx_nn_dataset_split(c.s, ((py_dataset *)o)->d, fraction, seed, &train, &test);
   PyObject *a = wrap(&c, train), *b = NULL;
   if (!a) return chx_nn_dataset_free(test), NULL;
@@ -113,7 +114,9 @@ static PyObject *repr(PyObject *o)
 {
   const chx_nn_dataset *d = ((py_dataset *)o)->d;
   PyObject *x = py_shape(chx_nn_dataset_x(d)), *t = x ? py_shape(chx_nn_dataset_t(d)) : NULL;
-  PyObject *r = t ? PyUnicode_FromFormat("<chx.nn.Dataset x %R, t %R, %lld classes>", x, t, (long long)chx_nn_dataset_classes(d)) : NULL;
+  PyObject *r =
+      t ? PyUnicode_FromFormat("<chx.nn.Dataset x %R, t %R, %lld classes>", x, t, (long long)chx_nn_dataset_classes(d))
+        : NULL;
   Py_XDECREF(x);
   Py_XDECREF(t);
   return r;
@@ -122,8 +125,7 @@ static PyObject *repr(PyObject *o)
 /* ---- batches ----------------------------------------------------------------------------------------------------------------- */
 
 typedef struct py_iterator {
-  PyObject_HEAD
-  chx_nn_iterator *it;
+  PyObject_HEAD chx_nn_iterator *it;
   PyObject *d;
   int64_t epochs; /* 0: without end */
 } py_iterator;
@@ -136,10 +138,12 @@ static PyObject *batches(PyObject *o, PyObject *args, PyObject *kwargs)
   unsigned long long seed = 0;
   PyObject *limit = NULL;
   py_nn c;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|LpKO:batches", keywords, &batch, &shuffle, &seed, &limit)) return NULL;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|LpKO:batches", keywords, &batch, &shuffle, &seed, &limit))
+    return NULL;
   if (limit) epochs = limit == Py_None ? 0 : PyLong_AsLongLong(limit);
   if (PyErr_Occurred() || (limit && limit != Py_None && epochs < 1)) {
-    if (!PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "batches: %lld epochs, want 1 or more, or None for no end", epochs);
+    if (!PyErr_Occurred())
+      PyErr_Format(PyExc_ValueError, "batches: %lld epochs, want 1 or more, or None for no end", epochs);
     return NULL;
   }
   if (!py_nn_enter(&c)) return NULL;
@@ -196,10 +200,11 @@ static PyObject *reset(PyObject *o, PyObject *u)
   Py_RETURN_NONE;
 }
 
-static PyGetSetDef iterator_getset[] = {{"epoch", get_epoch, NULL, "epochs completed", NULL},
-                                        {"position", get_position, NULL, "items taken in this epoch", NULL},
-                                        {"is_new_epoch", get_new_epoch, NULL, "whether the last batch was its epoch's last", NULL},
-                                        {0}};
+static PyGetSetDef iterator_getset[] = {
+    {"epoch", get_epoch, NULL, "epochs completed", NULL},
+    {"position", get_position, NULL, "items taken in this epoch", NULL},
+    {"is_new_epoch", get_new_epoch, NULL, "whether the last batch was its epoch's last", NULL},
+    {0}};
 static PyMethodDef iterator_methods[] = {{"reset", reset, METH_NOARGS, "reset($self)\n--\n\nBegins anew."}, {0}};
 
 PyTypeObject py_iterator_type = {
@@ -216,11 +221,14 @@ PyTypeObject py_iterator_type = {
 
 static PyMethodDef methods[] = {
     {"take", take, METH_O, "take($self, indices)\n--\n\nThe items of these indices."},
-    {"reshape", reshape, METH_O, "reshape($self, shape)\n--\n\nGives all items another shape, in place; returns itself."},
+    {"reshape", reshape, METH_O,
+     "reshape($self, shape)\n--\n\nGives all items another shape, in place; returns itself."},
     {"split", py_function(split), METH_VARARGS | METH_KEYWORDS,
-     "split($self, fraction, seed=0)\n--\n\n(train, test), shuffled: test has round(fraction n) items; it is None for fraction 0."},
+     "split($self, fraction, seed=0)\n--\n\n(train, test), shuffled: test has round(fraction n) items; it is None for "
+     "fraction 0."},
     {"batches", py_function(batches), METH_VARARGS | METH_KEYWORDS,
-     "batches($self, batch=32, shuffle=True, seed=0, epochs=1)\n--\n\nAn iterator over (x, t); epochs None: without end."},
+     "batches($self, batch=32, shuffle=True, seed=0, epochs=1)\n--\n\nAn iterator over (x, t); epochs None: without "
+     "end."},
     {0}};
 static PyGetSetDef getset[] = {
     {"x", get_x, NULL, "the items, float32 [n, ...], on native:0", NULL},
@@ -253,10 +261,13 @@ static PyObject *evaluate(PyObject *m, PyObject *args, PyObject *kwargs)
   double value, accuracy;
   py_nn c;
   (void)m;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO!|LO:evaluate", keywords, &model, &py_dataset_type, &d, &batch, &loss)) return NULL;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO!|LO:evaluate", keywords, &model, &py_dataset_type, &d, &batch,
+                                   &loss))
+    return NULL;
   py_link *l = py_link_of(model, "the model");
   if (!l || !py_nn_enter(&c)) return NULL;
-  chx_nn_evaluate(c.s, l->l, ((py_dataset *)d)->d, batch, loss == Py_None ? NULL : py_loss_back, loss, &value, &accuracy);
+  chx_nn_evaluate(c.s, l->l, ((py_dataset *)d)->d, batch, loss == Py_None ? NULL : py_loss_back, loss, &value,
+                  &accuracy);
   return py_nn_leave(&c) ? Py_BuildValue("(dd)", value, accuracy) : NULL;
 }
 
@@ -269,7 +280,8 @@ static PyObject *predict(PyObject *m, PyObject *args, PyObject *kwargs)
   chx_array *scores = NULL;
   py_nn c;
   (void)m;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|Lp:predict", keywords, &model, &o, &batch, &with_scores)) return NULL;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|Lp:predict", keywords, &model, &o, &batch, &with_scores))
+    return NULL;
   py_link *l = py_link_of(model, "the model");
   if (!l || !py_nn_enter(&c)) return NULL;
   const chx_array *x = py_nn_array(&c, o, "x");
@@ -281,11 +293,15 @@ static PyObject *predict(PyObject *m, PyObject *args, PyObject *kwargs)
 }
 
 PyMethodDef py_nn_data_functions[] = {
-    {"load_csv", load_csv, METH_O, "load_csv(file)\n--\n\nA Dataset of a CSV file, plain or gzipped: an item a line, the last number its label."},
-    {"load_data", load_data, METH_O, "load_data(file)\n--\n\nA Dataset of a CSV file, or of an NPZ file's arrays x and t, or else its first two."},
+    {"load_csv", load_csv, METH_O,
+     "load_csv(file)\n--\n\nA Dataset of a CSV file, plain or gzipped: an item a line, the last number its label."},
+    {"load_data", load_data, METH_O,
+     "load_data(file)\n--\n\nA Dataset of a CSV file, or of an NPZ file's arrays x and t, or else its first two."},
     {"evaluate", py_function(evaluate), METH_VARARGS | METH_KEYWORDS,
-     "evaluate(model, dataset, batch=256, loss=None)\n--\n\n(loss, accuracy) in test mode; accuracy is NaN without labels. loss: a function "
+     "evaluate(model, dataset, batch=256, loss=None)\n--\n\n(loss, accuracy) in test mode; accuracy is NaN without "
+     "labels. loss: a function "
      "(y, t) -> 0-d mean; None: softmax cross entropy, or mean squared error without labels."},
     {"predict", py_function(predict), METH_VARARGS | METH_KEYWORDS,
-     "predict(model, x, batch=256, scores=False)\n--\n\nThe label with the largest score for each item, int64; scores=True: (labels, scores)."},
+     "predict(model, x, batch=256, scores=False)\n--\n\nThe label with the largest score for each item, int64; "
+     "scores=True: (labels, scores)."},
     {0}};

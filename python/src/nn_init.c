@@ -4,8 +4,7 @@
 #include "nnpy.h"
 
 typedef struct py_init {
-  PyObject_HEAD
-  chx_nn_init v;
+  PyObject_HEAD chx_nn_init v;
   const char *name;
   double number;
 } py_init;
@@ -76,9 +75,11 @@ bool py_init_from(PyObject *o, py_link *holder, chx_nn_init *out)
     *out = chx_nn_init_constant(PyFloat_AsDouble(o));
     return !PyErr_Occurred();
   }
-  if (py_is_array(o) || PyObject_CheckBuffer(o) || PyList_Check(o) || PyTuple_Check(o)) return hold_array(o, holder, out);
+  if (py_is_array(o) || PyObject_CheckBuffer(o) || PyList_Check(o) || PyTuple_Check(o))
+    return hold_array(o, holder, out);
   if (!PyCallable_Check(o)) {
-    PyErr_Format(PyExc_TypeError, "an initializer is of type %s, want a number, an array or a function of (shape, dtype)",
+    PyErr_Format(PyExc_TypeError,
+                 "an initializer is of type %s, want a number, an array or a function of (shape, dtype)",
                  Py_TYPE(o)->tp_name);
     return false;
   }
@@ -156,7 +157,8 @@ PyMethodDef py_nn_init_functions[] = {
     ROW(Constant, "(value)", "An initializer: this value."),
     ROW(Normal, "(std=0.05)", "An initializer: normal numbers of mean 0."),
     ROW(Uniform, "(scale=0.05)", "An initializer: numbers from [-scale, scale)."),
-    ROW(LeCunNormal, "(scale=1)", "An initializer: normal numbers, std = scale sqrt(1 / fan_in). The default of weights."),
+    ROW(LeCunNormal, "(scale=1)",
+        "An initializer: normal numbers, std = scale sqrt(1 / fan_in). The default of weights."),
     ROW(HeNormal, "(scale=1)", "An initializer: normal numbers, std = scale sqrt(2 / fan_in)."),
     ROW(GlorotUniform, "(scale=1)", "An initializer: numbers from +-scale sqrt(6 / (fan_in + fan_out))."),
     {0}};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * nn_layers.c: the kinds of links that nn has, as types of chx.nn, and whole models.
+ * nn_layers.c: the kinds of links that nn has, as types of chx.nn.
  */
 #include "nnpy.h"
 #include <string.h>
@@ -27,7 +27,8 @@ static bool length(PyObject *o, const char *what, int64_t *n)
   *n = 0;
   if (o == Py_None) return true;
   if (!PyIndex_Check(o)) {
-    PyErr_Format(PyExc_TypeError, "%s is of type %s, want an int, or None for what the first input has", what, Py_TYPE(o)->tp_name);
+    PyErr_Format(PyExc_TypeError, "%s is of type %s, want an int, or None for what the first input has", what,
+                 Py_TYPE(o)->tp_name);
     return false;
   }
   *n = PyNumber_AsSsize_t(o, PyExc_ValueError);
@@ -42,7 +43,8 @@ static bool per_axis(PyObject *o, const char *what, int64_t n, chx_ints *v)
   for (int64_t i = 1; PyIndex_Check(o) && i < n && i < CHX_MAX_RANK; i++) v->v[i] = v->v[0];
   if (PyIndex_Check(o)) v->n = n;
   if (v->n == n) return true;
-  PyErr_Format(PyExc_ValueError, "%s has %lld values, want %lld, one per spatial axis", what, (long long)v->n, (long long)n);
+  PyErr_Format(PyExc_ValueError, "%s has %lld values, want %lld, one per spatial axis", what, (long long)v->n,
+               (long long)n);
   return false;
 }
 
@@ -60,14 +62,16 @@ static int64_t layout(int channels_last) { return channels_last ? CHX_CHANNELS_L
 
 static chx_link *linear(chx_scope *s, py_link *self, PyObject *args, PyObject *kwargs)
 {
-  static char *keywords[] = {"in_size", "out_size", "nobias", "initialW", "initial_bias", "n_batch_axes", "dtype", NULL};
+  static char *keywords[] = {"in_size",      "out_size",     "nobias", "initialW",
+                             "initial_bias", "n_batch_axes", "dtype",  NULL};
   PyObject *in, *out = NULL;
   weights a = {0};
   chx_link_options o;
   chx_nn_init init[2];
   int64_t n_in, n_out;
   int n_batch = 1;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OpOO$iO:Linear", keywords, &in, &out, &a.nobias, &a.w, &a.b, &n_batch, &a.dtype))
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OpOO$iO:Linear", keywords, &in, &out, &a.nobias, &a.w, &a.b,
+                                   &n_batch, &a.dtype))
     return NULL;
   if (!out || out == Py_None) { /* Linear(out_size) */
     out = in;
@@ -80,8 +84,8 @@ static chx_link *linear(chx_scope *s, py_link *self, PyObject *args, PyObject *k
 
 static chx_link *convolution(chx_scope *s, py_link *self, PyObject *args, PyObject *kwargs)
 {
-  static char *keywords[] = {"in_channels", "out_channels", "ksize", "stride", "pad", "nobias", "initialW", "initial_bias",
-                             "dilation", "groups", "channels_last", "ndim", "dtype", NULL};
+  static char *keywords[] = {"in_channels",  "out_channels", "ksize",  "stride",        "pad",  "nobias", "initialW",
+                             "initial_bias", "dilation",     "groups", "channels_last", "ndim", "dtype",  NULL};
   PyObject *in, *k, *stride = NULL, *pad = NULL, *dilation = NULL;
   long long out, groups = 1;
   int last = 0, ndim = 2;
@@ -91,11 +95,11 @@ static chx_link *convolution(chx_scope *s, py_link *self, PyObject *args, PyObje
   chx_conv_attr p = CHX_ATTR(conv);
   chx_ints ksize = {0};
   int64_t n_in;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OLO|OOpOO$OLpiO:Convolution", keywords, &in, &out, &k, &stride, &pad, &a.nobias,
-                                   &a.w, &a.b, &dilation, &groups, &last, &ndim, &a.dtype) ||
-      !length(in, "in_channels", &n_in) || !window(k, ndim, &ksize) || !per_axis(stride, "stride", ksize.n, &p.stride) ||
-      !per_axis(pad, "pad", ksize.n, &p.pad) || !per_axis(dilation, "dilation", ksize.n, &p.dilation) ||
-      !options(self, &a, &o, init))
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OLO|OOpOO$OLpiO:Convolution", keywords, &in, &out, &k, &stride, &pad,
+                                   &a.nobias, &a.w, &a.b, &dilation, &groups, &last, &ndim, &a.dtype) ||
+      !length(in, "in_channels", &n_in) || !window(k, ndim, &ksize) ||
+      !per_axis(stride, "stride", ksize.n, &p.stride) || !per_axis(pad, "pad", ksize.n, &p.pad) ||
+      !per_axis(dilation, "dilation", ksize.n, &p.dilation) || !options(self, &a, &o, init))
     return NULL;
   p.groups = groups;
   p.layout = layout(last);
@@ -113,7 +117,8 @@ static chx_link *batch_norm(chx_scope *s, py_link *self, PyObject *args, PyObjec
   chx_nn_init init[2];
   chx_batch_norm_attr p = CHX_ATTR(batch_norm);
   int64_t n;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|Odd$pOOO:BatchNormalization", keywords, &size, &decay, &p.eps, &last, &a.w, &a.b, &a.dtype) ||
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|Odd$pOOO:BatchNormalization", keywords, &size, &decay, &p.eps, &last,
+                                   &a.w, &a.b, &a.dtype) ||
       !length(size, "size", &n) || !options(self, &a, &o, init))
     return NULL;
   p.layout = layout(last);
@@ -128,13 +133,15 @@ static chx_link *dropout(chx_scope *s, py_link *self, PyObject *args, PyObject *
   return PyArg_ParseTupleAndKeywords(args, kwargs, "|d:Dropout", keywords, &ratio) ? chx_link_dropout(s, ratio) : NULL;
 }
 
-static bool pool_attr(PyObject *args, PyObject *kwargs, const char *format, chx_pool_attr *p, int *cover_all, int *exclude_pad)
+static bool pool_attr(PyObject *args, PyObject *kwargs, const char *format, chx_pool_attr *p, int *cover_all,
+                      int *exclude_pad)
 {
   static char *keywords[] = {"ksize", "stride", "pad", "cover_all", "exclude_pad", "channels_last", "ndim", NULL};
   PyObject *k, *stride = NULL, *pad = NULL;
   int last = 0, ndim = 2;
   *p = CHX_ATTR(pool);
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, format, keywords, &k, &stride, &pad, cover_all, exclude_pad, &last, &ndim) ||
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, format, keywords, &k, &stride, &pad, cover_all, exclude_pad, &last,
+                                   &ndim) ||
       !window(k, ndim, &p->ksize) || !per_axis(stride, "stride", p->ksize.n, &p->stride) ||
       !per_axis(pad, "pad", p->ksize.n, &p->pad))
     return false;
@@ -187,7 +194,8 @@ static chx_link *reshape(chx_scope *s, py_link *self, PyObject *args, PyObject *
   PyObject *shape;
   chx_ints n;
   (void)self;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Reshape", keywords, &shape) || !py_ints_from(shape, "shape", &n)) return NULL;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Reshape", keywords, &shape) || !py_ints_from(shape, "shape", &n))
+    return NULL;
   return chx_link_reshape(s, (int)n.n, n.v);
 }
 
@@ -213,8 +221,11 @@ static chx_link *function(chx_scope *s, py_link *self, PyObject *args, PyObject 
     text = PyUnicode_FromString(Py_TYPE(named)->tp_name);
   }
   bool good = text && PyCallable_Check(named) && py_link_hold(self, named) && py_link_hold(self, text);
-  if (!good && !PyErr_Occurred()) PyErr_Format(PyExc_TypeError, "Function: %R cannot be called, want a function of one array", f);
-  self->cls = (chx_link_class){.size = sizeof self->cls, .name = good ? PyUnicode_AsUTF8(text) : NULL, .data_size = sizeof(PyObject *),
+  if (!good && !PyErr_Occurred())
+    PyErr_Format(PyExc_TypeError, "Function: %R cannot be called, want a function of one array", f);
+  self->cls = (chx_link_class){.size = sizeof self->cls,
+                               .name = good ? PyUnicode_AsUTF8(text) : NULL,
+                               .data_size = sizeof(PyObject *),
                                .forward = function_forward};
   chx_link *l = good && self->cls.name ? chx_link_new(s, &self->cls) : NULL;
   if (l) *(PyObject **)chx_link_data(l) = named; /* self->held has them */
@@ -241,29 +252,41 @@ typedef struct kind {
 
 #define WEIGHTS "initialW and the bias' are initializers: numbers, arrays, chx.nn's, functions of (shape, dtype). "
 static kind kinds[] = {
-    {"chx.nn.Sequential", "Sequential", sequential, "Sequential(*links)\n--\n\nIts children in order; functions become Function.", NULL},
+    {"chx.nn.Sequential", "Sequential", sequential,
+     "Sequential(*links)\n--\n\nIts children in order; functions become Function.", NULL},
     {"chx.nn.Linear", "Linear", linear,
-     "Linear(in_size, out_size=None, nobias=False, initialW=None, initial_bias=None, *, n_batch_axes=1, dtype='float32')\n--\n\n"
-     "y = x W^T + b. in_size None, or Linear(out_size): from the first input. " WEIGHTS, NULL},
+     "Linear(in_size, out_size=None, nobias=False, initialW=None, initial_bias=None, *, n_batch_axes=1, "
+     "dtype='float32')\n--\n\n"
+     "y = x W^T + b. in_size None, or Linear(out_size): from the first input. " WEIGHTS,
+     NULL},
     {"chx.nn.Convolution", "Convolution", convolution,
-     "Convolution(in_channels, out_channels, ksize, stride=1, pad=0, nobias=False, initialW=None, initial_bias=None, *, dilation=1, "
-     "groups=1, channels_last=False, ndim=2, dtype='float32')\n--\n\nConvolution over 1 to 3 spatial axes, ndim of them where "
-     "ksize is an int. in_channels None: from the first input. " WEIGHTS, NULL},
+     "Convolution(in_channels, out_channels, ksize, stride=1, pad=0, nobias=False, initialW=None, initial_bias=None, "
+     "*, dilation=1, "
+     "groups=1, channels_last=False, ndim=2, dtype='float32')\n--\n\nConvolution over 1 to 3 spatial axes, ndim of "
+     "them where "
+     "ksize is an int. in_channels None: from the first input. " WEIGHTS,
+     NULL},
     {"chx.nn.BatchNormalization", "BatchNormalization", batch_norm,
-     "BatchNormalization(size=None, decay=0.9, eps=2e-5, *, channels_last=False, initial_gamma=None, initial_beta=None, "
-     "dtype='float32')\n--\n\nBy the batch's statistics in train mode, by averages of them in test mode.", NULL},
+     "BatchNormalization(size=None, decay=0.9, eps=2e-5, *, channels_last=False, initial_gamma=None, "
+     "initial_beta=None, "
+     "dtype='float32')\n--\n\nBy the batch's statistics in train mode, by averages of them in test mode.",
+     NULL},
     {"chx.nn.Dropout", "Dropout", dropout, "Dropout(ratio=0.5)\n--\n\nx itself in test mode.", NULL},
     {"chx.nn.MaxPool", "MaxPool", max_pool,
-     "MaxPool(ksize, stride=None, pad=0, cover_all=False, *, channels_last=False, ndim=2)\n--\n\nstride None: ksize.", NULL},
+     "MaxPool(ksize, stride=None, pad=0, cover_all=False, *, channels_last=False, ndim=2)\n--\n\nstride None: ksize.",
+     NULL},
     {"chx.nn.AveragePool", "AvgPool", avg_pool,
-     "AveragePool(ksize, stride=None, pad=0, cover_all=False, *, exclude_pad=False, channels_last=False, ndim=2)\n--\n\n"
-     "stride None: ksize.", NULL},
+     "AveragePool(ksize, stride=None, pad=0, cover_all=False, *, exclude_pad=False, channels_last=False, "
+     "ndim=2)\n--\n\n"
+     "stride None: ksize.",
+     NULL},
     {"chx.nn.Flatten", "Flatten", flatten, "Flatten()\n--\n\n[N, ...] -> [N, M]", NULL},
     {"chx.nn.Reshape", "Reshape", reshape, "Reshape(shape)\n--\n\nEach item to a shape: [N, M] -> [N, *shape]", NULL},
     {"chx.nn.Input", "Input", input,
      "Input()\n--\n\nScaling of the data, (x - mean) scale, set by fit_input and saved with the model.", NULL},
     {"chx.nn.Function", NULL, function,
-     "Function(function, name=None)\n--\n\nA function of one array as a link, or the name of one of chx's: 'relu'.", NULL},
+     "Function(function, name=None)\n--\n\nA function of one array as a link, or the name of one of chx's: 'relu'.",
+     NULL},
 };
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
@@ -312,115 +335,12 @@ static int init(PyObject *o, PyObject *args, PyObject *kwargs)
 bool py_layers_init(PyObject *module)
 {
   for (kind *k = kinds; k < kinds + N_KINDS; k++) {
-    PyType_Slot slots[] = {{Py_tp_base, &py_link_type}, {Py_tp_init, init}, {Py_tp_doc, (void *)(uintptr_t)k->doc}, {0, NULL}};
+    PyType_Slot slots[] = {
+        {Py_tp_base, &py_link_type}, {Py_tp_init, init}, {Py_tp_doc, (void *)(uintptr_t)k->doc}, {0, NULL}};
     PyType_Spec spec = {.name = k->name, .basicsize = sizeof(py_link), .flags = Py_TPFLAGS_DEFAULT, .slots = slots};
     k->type = (PyTypeObject *)PyType_FromSpec(&spec);
-    if (!k->type || PyModule_AddObject(module, strrchr(k->name, '.') + 1, Py_NewRef((PyObject *)k->type)) < 0) return false;
+    if (!k->type || PyModule_AddObject(module, strrchr(k->name, '.') + 1, Py_NewRef((PyObject *)k->type)) < 0)
+      return false;
   }
   return true;
 }
-
-/* ---- models ------------------------------------------------------------------------------------------------------------------ */
-
-static PyObject *model(py_nn *c, chx_link *l, const chx_nn_model_spec *spec)
-{
-  if (!py_nn_leave(c) || !l) {
-    chx_link_free(l);
-    return NULL;
-  }
-  PyObject *o = py_link_wrap(l);
-  if (o && spec) ((py_link *)o)->spec = *spec;
-  return o;
-}
-
-static PyObject *mlp(PyObject *m, PyObject *args, PyObject *kwargs)
-{
-  static char *keywords[] = {"units", NULL};
-  PyObject *units;
-  chx_ints n;
-  py_nn c;
-  (void)m;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:mlp", keywords, &units) || !py_ints_from(units, "units", &n) || !py_nn_enter(&c))
-    return NULL;
-  return model(&c, chx_nn_mlp(c.s, (int)n.n, n.v), NULL);
-}
-
-static bool read_spec(const char *kind_name, PyObject *shape, long long classes, chx_nn_model_spec *spec)
-{
-  chx_ints n;
-  if (!py_ints_from(shape, "shape", &n)) return false;
-  if (n.n != 3) return PyErr_Format(PyExc_ValueError, "shape has %lld lengths, want (C, H, W)", (long long)n.n), false;
-  *spec = (chx_nn_model_spec){.classes = classes};
-  snprintf(spec->kind, sizeof spec->kind, "%s", kind_name);
-  memcpy(spec->chw, n.v, sizeof spec->chw);
-  return true;
-}
-
-static PyObject *cnn(PyObject *m, PyObject *args, PyObject *kwargs)
-{
-  static char *keywords[] = {"shape", "classes", NULL};
-  PyObject *shape;
-  long long classes;
-  chx_nn_model_spec spec;
-  py_nn c;
-  (void)m;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OL:cnn", keywords, &shape, &classes) ||
-      !read_spec("cnn", shape, classes, &spec) || !py_nn_enter(&c))
-    return NULL;
-  return model(&c, chx_nn_cnn(c.s, spec.chw, classes), &spec);
-}
-
-static PyObject *model_new(PyObject *m, PyObject *args, PyObject *kwargs)
-{
-  static char *keywords[] = {"kind", "shape", "classes", NULL};
-  PyObject *shape;
-  const char *name;
-  long long classes;
-  chx_nn_model_spec spec;
-  py_nn c;
-  (void)m;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sOL:model", keywords, &name, &shape, &classes) ||
-      !read_spec(name, shape, classes, &spec) || !py_nn_enter(&c))
-    return NULL;
-  return model(&c, chx_nn_model_new(c.s, &spec), &spec);
-}
-
-static PyObject *load_model(PyObject *m, PyObject *path)
-{
-  chx_nn_model_spec spec;
-  py_nn c;
-  PyObject *file = py_nn_path(path);
-  (void)m;
-  if (!file || !py_nn_enter(&c)) return Py_XDECREF(file), NULL;
-  chx_link *l = chx_nn_model_load(c.s, PyBytes_AS_STRING(file), &spec);
-  Py_DECREF(file);
-  return model(&c, l, &spec);
-}
-
-static PyObject *save_model(PyObject *m, PyObject *args)
-{
-  PyObject *path, *o;
-  py_nn c;
-  (void)m;
-  if (!PyArg_ParseTuple(args, "OO:save_model", &path, &o)) return NULL;
-  py_link *self = py_link_of(o, "the model");
-  if (!self) return NULL;
-  if (!self->spec.kind[0])
-    return PyErr_SetString(PyExc_ValueError, "save_model: the model is not of chx.nn.model, cnn or load_model, want chx.nn.save_npz"), NULL;
-  PyObject *file = py_nn_path(path);
-  if (!file || !py_nn_enter(&c)) return Py_XDECREF(file), NULL;
-  chx_nn_model_save(c.s, self->l, &self->spec, PyBytes_AS_STRING(file));
-  Py_DECREF(file);
-  return py_nn_leave(&c) ? Py_NewRef(Py_None) : NULL;
-}
-
-PyMethodDef py_nn_model_functions[] = {
-    {"mlp", py_function(mlp), METH_VARARGS | METH_KEYWORDS,
-     "mlp(units)\n--\n\nAn Input, then a Linear l1, l2, ... for each of units, with relu between them: (100, 100, 10)."},
-    {"cnn", py_function(cnn), METH_VARARGS | METH_KEYWORDS,
-     "cnn(shape, classes)\n--\n\nA network for images of shape (C, H, W), H and W at least 4; see chx/nn.h."},
-    {"model", py_function(model_new), METH_VARARGS | METH_KEYWORDS,
-     "model(kind, shape, classes)\n--\n\nThe model that `chx train --model kind` makes: 'mlp' or 'cnn', for items of (C, H, W)."},
-    {"load_model", load_model, METH_O, "load_model(file)\n--\n\nThe model of `chx train`'s file or checkpoint, or of save_model's; in test mode."},
-    {"save_model", save_model, METH_VARARGS, "save_model(file, model)\n--\n\nA file that load_model and `chx predict` make the model of."},
-    {0}};

@@ -53,7 +53,7 @@ static bool make_python_link(py_link *self)
 
 /* ---- making and ending ------------------------------------------------------------------------------------------------------- */
 
-static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
   py_link *self = (py_link *)type->tp_alloc(type, 0);
   (void)args, (void)kwargs;
@@ -141,7 +141,7 @@ static bool put_values(py_link *self, bool persistent)
 static py_link *blank(chx_link *l)
 {
   PyTypeObject *type = py_link_type_of(l);
-  return type ? (py_link *)new(type, NULL, NULL) : NULL;
+  return type ? (py_link *)new (type, NULL, NULL) : NULL;
 }
 
 static bool wrap_children(py_link *self)
@@ -211,9 +211,11 @@ static bool check_name(py_link *self, PyObject *name)
 {
   const char *text = PyUnicode_AsUTF8(name);
   if (!text) return false;
-  if (!*text || strchr(text, '/')) PyErr_Format(PyExc_ValueError, "'%s' is empty or has a '/', want another name", text);
+  if (!*text || strchr(text, '/'))
+    PyErr_Format(PyExc_ValueError, "'%s' is empty or has a '/', want another name", text);
   else if (PyObject_HasAttr((PyObject *)Py_TYPE(self), name))
-    PyErr_Format(PyExc_AttributeError, "'%s' is an attribute of class %s, want another name", text, Py_TYPE(self)->tp_name);
+    PyErr_Format(PyExc_AttributeError, "'%s' is an attribute of class %s, want another name", text,
+                 Py_TYPE(self)->tp_name);
   else if (self->dict && PyDict_GetItem(self->dict, name) && PyDict_DelItem(self->dict, name) < 0) return false;
   return !PyErr_Occurred();
 }
@@ -266,7 +268,8 @@ static int replace_child(py_link *self, PyObject *name, PyObject *old, PyObject 
   if (old == child) return 0;
   if (old && !py_is_link(old))
     return PyErr_Format(PyExc_AttributeError, "'%U' is a parameter, want another name for a link", name), -1;
-  if (child && ((py_link *)child)->l && (chx_link_parent(((py_link *)child)->l) || is_inside(self->l, ((py_link *)child)->l)))
+  if (child && ((py_link *)child)->l &&
+      (chx_link_parent(((py_link *)child)->l) || is_inside(self->l, ((py_link *)child)->l)))
     return py_link_add(self, name, (py_link *)child) ? 0 : -1; /* which says what is wrong; the old one stays */
   if (!old && !check_name(self, name)) return -1;
   if (old) {
@@ -281,13 +284,16 @@ int py_link_set_value(py_link *self, chx_param *p, PyObject *value)
   py_nn c;
   chx_array *a = chx_param_array(p);
   (void)self;
-  if (!a) return PyErr_Format(PyExc_ValueError, "%s has no shape yet, want a call or a file first", chx_param_name(p)), -1;
+  if (!a)
+    return PyErr_Format(PyExc_ValueError, "%s has no shape yet, want a call or a file first", chx_param_name(p)), -1;
   if (!py_nn_enter(&c)) return -1;
   const chx_array *v = py_nn_array(&c, value, chx_param_name(p));
   chx_scope_set_grad(c.s, CHX_GRAD_OFF);
-  if (v && chx_ndim(v) && (chx_ndim(v) != chx_ndim(a) || memcmp(chx_shape(v), chx_shape(a), (size_t)chx_ndim(a) * sizeof(int64_t)))) {
+  if (v && chx_ndim(v) &&
+      (chx_ndim(v) != chx_ndim(a) || memcmp(chx_shape(v), chx_shape(a), (size_t)chx_ndim(a) * sizeof(int64_t)))) {
     PyObject *is = py_shape(v), *want = py_shape(a);
-    if (is && want) PyErr_Format(PyExc_ValueError, "the value for %s has shape %R, want %R", chx_param_name(p), is, want);
+    if (is && want)
+      PyErr_Format(PyExc_ValueError, "the value for %s has shape %R, want %R", chx_param_name(p), is, want);
     Py_XDECREF(is);
     Py_XDECREF(want);
   } else if (v) {
@@ -318,7 +324,10 @@ static int set_attribute(PyObject *o, PyObject *name, PyObject *value)
 static bool has_unset(const py_link *self)
 {
   for (chx_param *p = NULL; (p = chx_link_next_param(self->l, p)) && chx_param_link(p) == self->l;)
-    if (!chx_param_array(p)) return PyErr_Format(PyExc_ValueError, "parameter %s has no shape, want one from init or from a file", chx_param_name(p)), true;
+    if (!chx_param_array(p))
+      return PyErr_Format(PyExc_ValueError, "parameter %s has no shape, want one from init or from a file",
+                          chx_param_name(p)),
+             true;
   return false;
 }
 
@@ -412,7 +421,8 @@ PyTypeObject py_link_type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "chx.nn.Link",
     .tp_basicsize = sizeof(py_link),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
-    .tp_doc = "A part of a network: a callable with parameters and child links. A class of one's own sets them as attributes in "
+    .tp_doc = "A part of a network: a callable with parameters and child links. A class of one's own sets them as "
+              "attributes in "
               "__init__ and has a method forward(self, x).",
     .tp_new = new,
     .tp_dealloc = dealloc,

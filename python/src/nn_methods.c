@@ -86,7 +86,8 @@ static PyObject *find(PyObject *o, PyObject *key)
   py_link *self = (py_link *)o;
   const char *path = PyUnicode_Check(key) ? PyUnicode_AsUTF8(key) : NULL;
   if (!path) {
-    if (!PyErr_Occurred()) PyErr_Format(PyExc_TypeError, "the path is of type %s, want text such as 'block/l1'", Py_TYPE(key)->tp_name);
+    if (!PyErr_Occurred())
+      PyErr_Format(PyExc_TypeError, "the path is of type %s, want text such as 'block/l1'", Py_TYPE(key)->tp_name);
     return NULL;
   }
   if (!py_link_ready(o)) return NULL;
@@ -182,7 +183,8 @@ static PyObject *to(PyObject *o, PyObject *device)
   const char *name = PyUnicode_Check(device) ? PyUnicode_AsUTF8(device) : NULL;
   if (!name) {
     if (!PyErr_Occurred())
-      PyErr_Format(PyExc_TypeError, "the device is of type %s, want a name such as 'native:0'", Py_TYPE(device)->tp_name);
+      PyErr_Format(PyExc_TypeError, "the device is of type %s, want a name such as 'native:0'",
+                   Py_TYPE(device)->tp_name);
     return NULL;
   }
   if (!py_link_ready(o) || !py_nn_enter(&c)) return NULL;
@@ -236,7 +238,9 @@ static PyObject *add_link(PyObject *o, PyObject *args)
 static PyObject *append_link(PyObject *o, PyObject *link)
 {
   PyObject *module = py_is_link(link) ? NULL : PyImport_ImportModule("chx.nn");
-  PyObject *child = module ? PyObject_CallMethod(module, "Function", "O", link) : py_is_link(link) ? Py_NewRef(link) : NULL;
+  PyObject *child = module             ? PyObject_CallMethod(module, "Function", "O", link)
+                    : py_is_link(link) ? Py_NewRef(link)
+                                       : NULL;
   Py_XDECREF(module);
   bool done = child && py_link_add((py_link *)o, NULL, (py_link *)child);
   Py_XDECREF(child);
@@ -249,7 +253,8 @@ static PyObject *add_persistent(PyObject *o, PyObject *args)
   py_link *self = (py_link *)o;
   py_nn c;
   if (!PyArg_ParseTuple(args, "UO:add_persistent", &name, &value) || !py_link_ready(o)) return NULL;
-  if (PyObject_HasAttr(o, name)) return PyErr_Format(PyExc_ValueError, "there is already '%U', want another name", name), NULL;
+  if (PyObject_HasAttr(o, name))
+    return PyErr_Format(PyExc_ValueError, "there is already '%U', want another name", name), NULL;
   if (!py_nn_enter(&c)) return NULL;
   const chx_array *v = py_nn_array(&c, value, "the persistent value");
   if (v) chx_link_add_persistent(c.s, self->l, PyUnicode_AsUTF8(name), chx_copy(c.s, chx_detach(c.s, v)));
@@ -262,8 +267,8 @@ static PyObject *init_param(PyObject *o, PyObject *args)
   PyObject *shape;
   chx_ints n;
   py_nn c;
-  if (!PyArg_ParseTuple(args, "sO:init_param", &name, &shape) || !py_ints_from(shape, "shape", &n) || !py_link_ready(o) ||
-      !py_nn_enter(&c))
+  if (!PyArg_ParseTuple(args, "sO:init_param", &name, &shape) || !py_ints_from(shape, "shape", &n) ||
+      !py_link_ready(o) || !py_nn_enter(&c))
     return NULL;
   chx_link_init_param(c.s, ((py_link *)o)->l, name, (int)n.n, n.v);
   return py_nn_leave(&c) ? Py_NewRef(Py_None) : NULL;
@@ -286,38 +291,57 @@ static PyObject *refuse_copy(PyObject *o, PyObject *u)
 {
   (void)u;
   return PyErr_Format(PyExc_TypeError, "%s is not copied or pickled, want a new one and copyparams, or chx.nn.save_npz",
-                      Py_TYPE(o)->tp_name), NULL;
+                      Py_TYPE(o)->tp_name),
+         NULL;
 }
 
 #define DOC(name, signature, text) name signature "\n--\n\n" text
 PyMethodDef py_link_methods[] = {
     {"params", params, METH_NOARGS, DOC("params", "($self)", "The parameters of the whole tree, a list of Parameter.")},
-    {"namedparams", namedparams, METH_NOARGS, DOC("namedparams", "($self)", "As params, with paths: [('/l1/W', Parameter), ...].")},
-    {"persistents", persistents, METH_NOARGS, DOC("persistents", "($self)", "The persistent values of the whole tree, as params.")},
-    {"namedpersistents", namedpersistents, METH_NOARGS, DOC("namedpersistents", "($self)", "As persistents, with paths.")},
-    {"links", py_function(links), METH_VARARGS | METH_KEYWORDS, DOC("links", "($self, skipself=False)", "The links of the tree, itself first.")},
-    {"namedlinks", py_function(namedlinks), METH_VARARGS | METH_KEYWORDS, DOC("namedlinks", "($self, skipself=False)", "As links, with paths.")},
+    {"namedparams", namedparams, METH_NOARGS,
+     DOC("namedparams", "($self)", "As params, with paths: [('/l1/W', Parameter), ...].")},
+    {"persistents", persistents, METH_NOARGS,
+     DOC("persistents", "($self)", "The persistent values of the whole tree, as params.")},
+    {"namedpersistents", namedpersistents, METH_NOARGS,
+     DOC("namedpersistents", "($self)", "As persistents, with paths.")},
+    {"links", py_function(links), METH_VARARGS | METH_KEYWORDS,
+     DOC("links", "($self, skipself=False)", "The links of the tree, itself first.")},
+    {"namedlinks", py_function(namedlinks), METH_VARARGS | METH_KEYWORDS,
+     DOC("namedlinks", "($self, skipself=False)", "As links, with paths.")},
     {"children", children, METH_NOARGS, DOC("children", "($self)", "Its child links, in order.")},
-    {"find", find, METH_O, DOC("find", "($self, path)", "The link or Parameter below it at 'block/l1'; KeyError if there is none.")},
+    {"find", find, METH_O,
+     DOC("find", "($self, path)", "The link or Parameter below it at 'block/l1'; KeyError if there is none.")},
     {"cleargrads", cleargrads, METH_NOARGS, DOC("cleargrads", "($self)", "Sets all gradients to None.")},
     {"zerograds", zerograds, METH_NOARGS, DOC("zerograds", "($self)", "Sets all gradients to zeros.")},
-    {"addgrads", addgrads, METH_O, DOC("addgrads", "($self, link)", "Adds the gradients of a tree of the same paths and shapes.")},
+    {"addgrads", addgrads, METH_O,
+     DOC("addgrads", "($self, link)", "Adds the gradients of a tree of the same paths and shapes.")},
     {"copyparams", py_function(copyparams), METH_VARARGS | METH_KEYWORDS,
-     DOC("copyparams", "($self, link, persistent=False)", "Copies the parameters of a tree of the same paths and shapes.")},
-    {"to", to, METH_O, DOC("to", "($self, device)", "Moves parameters, gradients and persistent values to a device; returns itself.")},
-    {"fit_input", fit_input, METH_O, DOC("fit_input", "($self, x)", "Sets the Input links below to x's mean and 1 / standard deviation.")},
-    {"count_params", count_params, METH_NOARGS, DOC("count_params", "($self)", "Elements of all parameters that have a shape.")},
-    {"train", train, METH_VARARGS, DOC("train", "($self, on=True)", "Train mode for the tree, or test mode; returns itself.")},
+     DOC("copyparams", "($self, link, persistent=False)",
+         "Copies the parameters of a tree of the same paths and shapes.")},
+    {"to", to, METH_O,
+     DOC("to", "($self, device)", "Moves parameters, gradients and persistent values to a device; returns itself.")},
+    {"fit_input", fit_input, METH_O,
+     DOC("fit_input", "($self, x)", "Sets the Input links below to x's mean and 1 / standard deviation.")},
+    {"count_params", count_params, METH_NOARGS,
+     DOC("count_params", "($self)", "Elements of all parameters that have a shape.")},
+    {"train", train, METH_VARARGS,
+     DOC("train", "($self, on=True)", "Train mode for the tree, or test mode; returns itself.")},
     {"test", test, METH_NOARGS, DOC("test", "($self)", "Test mode for the tree; returns itself.")},
     {"start_finetuning", start_finetuning, METH_NOARGS,
      DOC("start_finetuning", "($self)", "Batch normalizations count population statistics until train or test.")},
-    {"add_link", add_link, METH_VARARGS, DOC("add_link", "($self, name, link)", "As setting the attribute; returns link.")},
-    {"append", append_link, METH_O, DOC("append", "($self, link)", "Adds a child by its number; a function as a Function. Returns itself.")},
-    {"add_persistent", add_persistent, METH_VARARGS, DOC("add_persistent", "($self, name, value)", "Declares a persistent value: saved, but not trained.")},
-    {"init_param", init_param, METH_VARARGS, DOC("init_param", "($self, name, shape)", "Gives a parameter its shape; for init.")},
+    {"add_link", add_link, METH_VARARGS,
+     DOC("add_link", "($self, name, link)", "As setting the attribute; returns link.")},
+    {"append", append_link, METH_O,
+     DOC("append", "($self, link)", "Adds a child by its number; a function as a Function. Returns itself.")},
+    {"add_persistent", add_persistent, METH_VARARGS,
+     DOC("add_persistent", "($self, name, value)", "Declares a persistent value: saved, but not trained.")},
+    {"init_param", init_param, METH_VARARGS,
+     DOC("init_param", "($self, name, shape)", "Gives a parameter its shape; for init.")},
     {"init", py_function(init), METH_VARARGS | METH_KEYWORDS,
-     DOC("init", "($self, x)", "For classes of one's own: called before forward while a parameter has no shape; calls init_param.")},
-    {"forward", py_function(forward), METH_VARARGS | METH_KEYWORDS, DOC("forward", "($self, x)", "For classes of one's own: the result for x.")},
+     DOC("init", "($self, x)",
+         "For classes of one's own: called before forward while a parameter has no shape; calls init_param.")},
+    {"forward", py_function(forward), METH_VARARGS | METH_KEYWORDS,
+     DOC("forward", "($self, x)", "For classes of one's own: the result for x.")},
     {"__deepcopy__", refuse_copy, METH_O, NULL},
     {"__copy__", refuse_copy, METH_NOARGS, NULL},
     {"__reduce_ex__", refuse_copy, METH_O, NULL},

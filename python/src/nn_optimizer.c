@@ -11,19 +11,27 @@
 static bool ready(py_optimizer *self)
 {
   if (self->o) return true;
-  PyErr_SetString(PyExc_RuntimeError, "this optimizer was not made, want one of chx.optim: SGD, MomentumSGD, Adam, AdamW");
+  PyErr_SetString(PyExc_RuntimeError,
+                  "this optimizer was not made, want one of chx.optim: SGD, MomentumSGD, Adam, AdamW");
   return false;
 }
 
 /* ---- making and ending --------------------------------------------------------------------------------------------------- */
 
-static struct rule { const char *name, *c_name, *doc; PyTypeObject *type; } rules[] = {
+static struct rule {
+  const char *name, *c_name, *doc;
+  PyTypeObject *type;
+} rules[] = {
     {"chx.optim.SGD", "sgd", "SGD(lr=0.01)\n--\n\np -= lr g", NULL},
-    {"chx.optim.MomentumSGD", "momentum", "MomentumSGD(lr=0.01, momentum=0.9)\n--\n\nv = momentum v - lr g; p += v", NULL},
-    {"chx.optim.Adam", "adam", "Adam(alpha=0.001, beta1=0.9, beta2=0.999, eps=1e-8)\n--\n\nKingma 2015; lr is alpha.", NULL},
+    {"chx.optim.MomentumSGD", "momentum", "MomentumSGD(lr=0.01, momentum=0.9)\n--\n\nv = momentum v - lr g; p += v",
+     NULL},
+    {"chx.optim.Adam", "adam", "Adam(alpha=0.001, beta1=0.9, beta2=0.999, eps=1e-8)\n--\n\nKingma 2015; lr is alpha.",
+     NULL},
     {"chx.optim.AdamW", "adamw",
-     "AdamW(alpha=0.001, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay_rate=1e-5)\n--\n\nAdam and p -= weight_decay_rate p. What other frameworks call "
-     "weight_decay is weight_decay_rate / alpha.", NULL},
+     "AdamW(alpha=0.001, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay_rate=1e-5)\n--\n\nAdam and p -= "
+     "weight_decay_rate p. What other frameworks call "
+     "weight_decay is weight_decay_rate / alpha.",
+     NULL},
 };
 enum { N_RULES = sizeof rules / sizeof *rules };
 
@@ -52,7 +60,8 @@ static int read_hypers(py_optimizer *self, PyObject *args, PyObject *kwargs)
   const chx_optimizer_class *k = chx_optimizer_class_of(self->o);
   PyObject *key, *value;
   Py_ssize_t at = 0, n = PyTuple_GET_SIZE(args);
-  if (n > k->n_hyper) return PyErr_Format(PyExc_TypeError, "%s takes at most %d numbers (%zd given)", k->name, k->n_hyper, n), -1;
+  if (n > k->n_hyper)
+    return PyErr_Format(PyExc_TypeError, "%s takes at most %d numbers (%zd given)", k->name, k->n_hyper, n), -1;
   for (Py_ssize_t i = 0; i < n; i++)
     if (set_hyper(self, k->hyper[i], PyTuple_GET_ITEM(args, i)) < 0) return -1;
   while (kwargs && PyDict_Next(kwargs, &at, &key, &value)) {
@@ -122,7 +131,9 @@ static PyObject *setup(PyObject *o, PyObject *link)
   return py_nn_leave(&c) ? Py_NewRef(o) : NULL;
 }
 
-typedef struct loss_call { PyObject *function, *args, *kwargs; } loss_call;
+typedef struct loss_call {
+  PyObject *function, *args, *kwargs;
+} loss_call;
 
 static chx_array *call_loss(void *ctx, chx_scope *s)
 {
@@ -140,7 +151,8 @@ static PyObject *update(PyObject *o, PyObject *args, PyObject *kwargs)
   py_nn c;
   if (!ready(self)) return NULL;
   if (PyTuple_GET_SIZE(args) == 0) {
-    if (kwargs && PyDict_GET_SIZE(kwargs)) return PyErr_SetString(PyExc_TypeError, "update: keywords without a loss function"), NULL;
+    if (kwargs && PyDict_GET_SIZE(kwargs))
+      return PyErr_SetString(PyExc_TypeError, "update: keywords without a loss function"), NULL;
     if (!py_nn_enter(&c)) return NULL;
     chx_optimizer_update(c.s, self->o);
     return py_nn_leave(&c) ? Py_NewRef(Py_None) : NULL;
@@ -149,7 +161,8 @@ static PyObject *update(PyObject *o, PyObject *args, PyObject *kwargs)
   chx_array *loss = NULL;
   PyObject *r = NULL;
   if (l.args && !PyCallable_Check(l.function))
-    PyErr_Format(PyExc_TypeError, "update: the loss function is of type %s, want a function", Py_TYPE(l.function)->tp_name);
+    PyErr_Format(PyExc_TypeError, "update: the loss function is of type %s, want a function",
+                 Py_TYPE(l.function)->tp_name);
   else if (l.args && py_nn_enter(&c)) {
     chx_optimizer_update_with(c.s, self->o, call_loss, &l, &loss);
     r = py_nn_result(&c, loss);
@@ -217,7 +230,8 @@ static bool take_gradients(chx_scope *s, chx_optimizer *o, PyObject *r)
   for (Py_ssize_t i = 0; i < n && !PyErr_Occurred(); i++) {
     PyObject *g = PySequence_Fast_GET_ITEM(list, i);
     if (py_is_array(g)) chx_optimizer_set_grad(o, (int)i, chx_scope_give(s, chx_keep(py_a(g))));
-    else if (g != Py_None) PyErr_Format(PyExc_TypeError, "the hook gave a gradient of type %s, want an array or None", Py_TYPE(g)->tp_name);
+    else if (g != Py_None)
+      PyErr_Format(PyExc_TypeError, "the hook gave a gradient of type %s, want an array or None", Py_TYPE(g)->tp_name);
   }
   Py_DECREF(list);
   return !PyErr_Occurred();
@@ -259,14 +273,22 @@ static PyObject *add_number(PyObject *o, PyObject *args, chx_status (*add)(chx_s
   return py_nn_leave(&c) ? Py_NewRef(Py_None) : NULL;
 }
 
-static PyObject *add_weight_decay(PyObject *o, PyObject *args) { return add_number(o, args, chx_optimizer_add_weight_decay); }
-static PyObject *add_clipping(PyObject *o, PyObject *args) { return add_number(o, args, chx_optimizer_add_gradient_clipping); }
+static PyObject *add_weight_decay(PyObject *o, PyObject *args)
+{
+  return add_number(o, args, chx_optimizer_add_weight_decay);
+}
+static PyObject *add_clipping(PyObject *o, PyObject *args)
+{
+  return add_number(o, args, chx_optimizer_add_gradient_clipping);
+}
 
 static PyObject *add_hook(PyObject *o, PyObject *args, PyObject *kwargs)
 {
   static char *keywords[] = {"hook", "name", NULL};
   PyObject *function, *name = NULL;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|U:add_hook", keywords, &function, &name) || !ready((py_optimizer *)o)) return NULL;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|U:add_hook", keywords, &function, &name) ||
+      !ready((py_optimizer *)o))
+    return NULL;
   PyObject *own = name ? NULL : PyObject_GetAttrString(function, "add_to");
   if (own) { /* one of chx.optim */
     PyObject *r = PyObject_CallOneArg(own, o);
@@ -275,8 +297,10 @@ static PyObject *add_hook(PyObject *o, PyObject *args, PyObject *kwargs)
   }
   PyErr_Clear();
   if (!PyCallable_Check(function))
-    return PyErr_Format(PyExc_TypeError, "add_hook: the hook is of type %s, want a function of [(parameter, gradient), ...]",
-                        Py_TYPE(function)->tp_name), NULL;
+    return PyErr_Format(PyExc_TypeError,
+                        "add_hook: the hook is of type %s, want a function of [(parameter, gradient), ...]",
+                        Py_TYPE(function)->tp_name),
+           NULL;
   PyObject *text = name ? Py_NewRef(name) : PyObject_GetAttrString(function, "__name__");
   const char *utf8 = text ? PyUnicode_AsUTF8(text) : NULL;
   bool done = utf8 && add_function((py_optimizer *)o, utf8, function);
@@ -292,7 +316,8 @@ static PyObject *remove_hook(PyObject *o, PyObject *args)
   if (!PyArg_ParseTuple(args, "s:remove_hook", &name) || !ready(self) || !py_nn_enter(&c)) return NULL;
   chx_optimizer_remove_hook(c.s, self->o, name);
   if (!py_nn_leave(&c)) return NULL;
-  if (self->hooks && PyDict_GetItemString(self->hooks, name) && PyDict_DelItemString(self->hooks, name) < 0) return NULL;
+  if (self->hooks && PyDict_GetItemString(self->hooks, name) && PyDict_DelItemString(self->hooks, name) < 0)
+    return NULL;
   Py_RETURN_NONE;
 }
 
@@ -301,7 +326,8 @@ static PyObject *remove_hook(PyObject *o, PyObject *args)
 static PyObject *get_attribute(PyObject *o, PyObject *name)
 {
   PyObject *r = PyObject_GenericGetAttr(o, name);
-  const char *hyper = r || !PyErr_ExceptionMatches(PyExc_AttributeError) ? NULL : hyper_name((py_optimizer *)o, PyUnicode_AsUTF8(name));
+  const char *hyper =
+      r || !PyErr_ExceptionMatches(PyExc_AttributeError) ? NULL : hyper_name((py_optimizer *)o, PyUnicode_AsUTF8(name));
   if (!hyper) return r;
   PyErr_Clear();
   return PyFloat_FromDouble(chx_optimizer_hyper(((py_optimizer *)o)->o, hyper));
@@ -310,7 +336,8 @@ static PyObject *get_attribute(PyObject *o, PyObject *name)
 static int set_attribute(PyObject *o, PyObject *name, PyObject *value)
 {
   const char *hyper = hyper_name((py_optimizer *)o, PyUnicode_AsUTF8(name));
-  if (!hyper) return PyErr_Format(PyExc_AttributeError, "%s has no number '%U' to be set", Py_TYPE(o)->tp_name, name), -1;
+  if (!hyper)
+    return PyErr_Format(PyExc_AttributeError, "%s has no number '%U' to be set", Py_TYPE(o)->tp_name, name), -1;
   if (!value) return PyErr_Format(PyExc_AttributeError, "'%U' cannot be taken away", name), -1;
   return set_hyper((py_optimizer *)o, hyper, value);
 }
@@ -337,12 +364,11 @@ static PyObject *get_name(PyObject *o, void *u)
   return PyUnicode_FromString(chx_optimizer_name(((py_optimizer *)o)->o));
 }
 
-static PyGetSetDef getset[] = {
-    {"t", get_t, NULL, "updates since setup", NULL},
-    {"epoch", get_epoch, NULL, "calls of new_epoch since setup", NULL},
-    {"target", get_target, NULL, "the link that it is set up for, or None", NULL},
-    {"name", get_name, NULL, "the rule's name", NULL},
-    {0}};
+static PyGetSetDef getset[] = {{"t", get_t, NULL, "updates since setup", NULL},
+                               {"epoch", get_epoch, NULL, "calls of new_epoch since setup", NULL},
+                               {"target", get_target, NULL, "the link that it is set up for, or None", NULL},
+                               {"name", get_name, NULL, "the rule's name", NULL},
+                               {0}};
 
 static PyObject *repr(PyObject *o)
 {
@@ -362,15 +388,20 @@ static PyObject *repr(PyObject *o)
 }
 
 static PyMethodDef methods[] = {
-    {"setup", setup, METH_O, "setup($self, link)\n--\n\nTakes the link as its target, without states, t and epoch 0; returns itself."},
+    {"setup", setup, METH_O,
+     "setup($self, link)\n--\n\nTakes the link as its target, without states, t and epoch 0; returns itself."},
     {"update", py_function(update), METH_VARARGS | METH_KEYWORDS,
-     "update($self, lossfun=None, *args, **kwargs)\n--\n\nOne step with the gradients that are there; with a loss function: clears them, "
+     "update($self, lossfun=None, *args, **kwargs)\n--\n\nOne step with the gradients that are there; with a loss "
+     "function: clears them, "
      "calls lossfun(*args, **kwargs), goes backward, steps, and returns the loss."},
     {"new_epoch", new_epoch, METH_NOARGS, "new_epoch($self)\n--\n\nCounts an epoch."},
-    {"state", state, METH_VARARGS, "state($self, param, name=None)\n--\n\nThe states of a Parameter, a dict; or the one of that name, or None."},
+    {"state", state, METH_VARARGS,
+     "state($self, param, name=None)\n--\n\nThe states of a Parameter, a dict; or the one of that name, or None."},
     {"add_hook", py_function(add_hook), METH_VARARGS | METH_KEYWORDS,
-     "add_hook($self, hook, name=None)\n--\n\nHas hook([(parameter, gradient), ...]) called before each update; it returns None, or "
-     "gradients to go on with, one each, None for the same. Or a WeightDecay, a GradientClipping. name: hook.__name__."},
+     "add_hook($self, hook, name=None)\n--\n\nHas hook([(parameter, gradient), ...]) called before each update; it "
+     "returns None, or "
+     "gradients to go on with, one each, None for the same. Or a WeightDecay, a GradientClipping. name: "
+     "hook.__name__."},
     {"remove_hook", remove_hook, METH_VARARGS, "remove_hook($self, name)\n--\n\nTakes away a hook."},
     {"_add_weight_decay", add_weight_decay, METH_VARARGS, NULL},
     {"_add_gradient_clipping", add_clipping, METH_VARARGS, NULL},
@@ -394,13 +425,17 @@ PyTypeObject py_optimizer_type = {
 
 bool py_optimizers_init(PyObject *module)
 {
-  if (PyType_Ready(&py_optimizer_type) < 0 || PyModule_AddObject(module, "Optimizer", Py_NewRef((PyObject *)&py_optimizer_type)) < 0)
+  if (PyType_Ready(&py_optimizer_type) < 0 ||
+      PyModule_AddObject(module, "Optimizer", Py_NewRef((PyObject *)&py_optimizer_type)) < 0)
     return false;
   for (struct rule *r = rules; r < rules + N_RULES; r++) {
-    PyType_Slot slots[] = {{Py_tp_base, &py_optimizer_type}, {Py_tp_init, init}, {Py_tp_doc, (void *)(uintptr_t)r->doc}, {0, NULL}};
-    PyType_Spec spec = {.name = r->name, .basicsize = sizeof(py_optimizer), .flags = Py_TPFLAGS_DEFAULT, .slots = slots};
+    PyType_Slot slots[] = {
+        {Py_tp_base, &py_optimizer_type}, {Py_tp_init, init}, {Py_tp_doc, (void *)(uintptr_t)r->doc}, {0, NULL}};
+    PyType_Spec spec = {
+        .name = r->name, .basicsize = sizeof(py_optimizer), .flags = Py_TPFLAGS_DEFAULT, .slots = slots};
     r->type = (PyTypeObject *)PyType_FromSpec(&spec);
-    if (!r->type || PyModule_AddObject(module, strrchr(r->name, '.') + 1, Py_NewRef((PyObject *)r->type)) < 0) return false;
+    if (!r->type || PyModule_AddObject(module, strrchr(r->name, '.') + 1, Py_NewRef((PyObject *)r->type)) < 0)
+      return false;
   }
   return true;
 }

@@ -16,7 +16,8 @@ PyObject *py_param_wrap(py_link *root, chx_param *p)
 {
   py_link *owner = py_link_wrapper(root, chx_param_link(p));
   py_param *self = owner ? blank(&py_param_type) : NULL;
-  if (!owner) PyErr_Format(PyExc_RuntimeError, "parameter %s is in a part of the tree that has no object", chx_param_name(p));
+  if (!owner)
+    PyErr_Format(PyExc_RuntimeError, "parameter %s is in a part of the tree that has no object", chx_param_name(p));
   if (!self) return NULL;
   self->owner = (py_link *)Py_NewRef((PyObject *)owner);
   self->p = p;
@@ -34,7 +35,8 @@ static bool read_shape(PyObject *o, py_param *self)
   for (int i = 0; i < self->ndim; i++) {
     self->shape[i] = n.v[i] == CHX_SLICE_NONE ? -1 : n.v[i];
     if (self->shape[i] >= -1) continue;
-    PyErr_Format(PyExc_ValueError, "Parameter: shape has %lld, want lengths, or None for one not known yet", (long long)n.v[i]);
+    PyErr_Format(PyExc_ValueError, "Parameter: shape has %lld, want lengths, or None for one not known yet",
+                 (long long)n.v[i]);
     return false;
   }
   return true;
@@ -56,7 +58,7 @@ static bool shape_of_array(PyObject *o, py_param *self)
   return true;
 }
 
-static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
   static char *keywords[] = {"shape", "initializer", "dtype", NULL};
   PyObject *shape = NULL, *init = NULL, *dtype = NULL;
@@ -71,7 +73,8 @@ static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
   if (self && array && (!shape || shape == Py_None)) {
     if (!shape_of_array(init, self)) Py_CLEAR(self);
   } else if (self && (!shape || shape == Py_None)) {
-    PyErr_SetString(PyExc_TypeError, "Parameter: there is no shape, want lengths (None for one not known yet), or an array");
+    PyErr_SetString(PyExc_TypeError,
+                    "Parameter: there is no shape, want lengths (None for one not known yet), or an array");
     Py_CLEAR(self);
   } else if (self && !read_shape(shape, self)) {
     Py_CLEAR(self);
@@ -88,7 +91,8 @@ bool py_param_declare(py_link *self, PyObject *name, py_param *d)
   chx_nn_init init;
   const char *text = PyUnicode_AsUTF8(name);
   if (d->p) {
-    PyErr_Format(PyExc_ValueError, "the parameter is '%s' of another link already, want a new chx.nn.Parameter", chx_param_name(d->p));
+    PyErr_Format(PyExc_ValueError, "the parameter is '%s' of another link already, want a new chx.nn.Parameter",
+                 chx_param_name(d->p));
     return false;
   }
   if (!text || !py_init_from(d->init, self, &init) || !py_nn_enter(&c)) return false;
@@ -161,8 +165,9 @@ static int set_grad(PyObject *o, PyObject *value, void *u)
 {
   PyObject *array = get_array(o, u);
   if (!array) return -1;
-  int r = array == Py_None ? (PyErr_SetString(PyExc_ValueError, "the parameter has no shape yet, and so no gradient"), -1)
-                           : py_grad_set(array, value, NULL);
+  int r = array == Py_None
+              ? (PyErr_SetString(PyExc_ValueError, "the parameter has no shape yet, and so no gradient"), -1)
+              : py_grad_set(array, value, NULL);
   Py_DECREF(array);
   return r;
 }
@@ -222,14 +227,17 @@ static PyObject *cleargrad(PyObject *o, PyObject *u)
   return set_grad(o, NULL, NULL) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-static PyMethodDef methods[] = {{"cleargrad", cleargrad, METH_NOARGS, "cleargrad($self)\n--\n\nSets grad to None."}, {0}};
+static PyMethodDef methods[] = {{"cleargrad", cleargrad, METH_NOARGS, "cleargrad($self)\n--\n\nSets grad to None."},
+                                {0}};
 
 static PyObject *repr(PyObject *o)
 {
   py_param *self = (py_param *)o;
   if (!self->p) return PyUnicode_FromString("<chx.nn.Parameter of no link yet>");
   PyObject *path = get_path(o, NULL), *shape = path ? get_shape(o, NULL) : NULL;
-  PyObject *r = shape ? PyUnicode_FromFormat("<chx.nn.Parameter %U, %s %R>", path, py_dtype_name(chx_param_dtype(self->p)), shape) : NULL;
+  PyObject *r =
+      shape ? PyUnicode_FromFormat("<chx.nn.Parameter %U, %s %R>", path, py_dtype_name(chx_param_dtype(self->p)), shape)
+            : NULL;
   Py_XDECREF(path);
   Py_XDECREF(shape);
   return r;
@@ -274,10 +282,13 @@ PyTypeObject py_param_type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "chx.nn.Parameter",
     .tp_basicsize = sizeof(py_param),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-    .tp_doc = "Parameter(shape, initializer=None, dtype='float32')\n--\n\nA parameter of a link. Set as a link's attribute it is "
-              "declared there; the attribute is its ndarray from then on. shape: lengths, None for those that the link's init "
-              "gives by init_param. initializer: a number, an array, one of chx.nn's, or a function of (shape, dtype); None: "
-              "LeCunNormal().",
+    .tp_doc =
+        "Parameter(shape, initializer=None, dtype='float32')\n--\n\nA parameter of a link. Set as a link's attribute "
+        "it is "
+        "declared there; the attribute is its ndarray from then on. shape: lengths, None for those that the link's "
+        "init "
+        "gives by init_param. initializer: a number, an array, one of chx.nn's, or a function of (shape, dtype); None: "
+        "LeCunNormal().",
     .tp_new = new,
     .tp_dealloc = dealloc,
     .tp_traverse = traverse,

@@ -9,13 +9,13 @@
 #include <string.h>
 
 typedef struct py_trainer {
-  PyObject_HEAD
-  chx_trainer *r;
+  PyObject_HEAD chx_trainer *r;
   PyObject *model, *optimizer, *train, *test, *callback, *loss;
   PyObject *error[3]; /* what stopped the run under way */
 } py_trainer;
 
-#define OBJECTS(F, self) F((self)->model) F((self)->optimizer) F((self)->train) F((self)->test) F((self)->callback) F((self)->loss)
+#define OBJECTS(F, self) \
+  F((self)->model) F((self)->optimizer) F((self)->train) F((self)->test) F((self)->callback) F((self)->loss)
 
 /* ---- reports -------------------------------------------------------------------------------------------------------------- */
 
@@ -24,9 +24,10 @@ static PyObject *number(double v) { return isnan(v) ? Py_NewRef(Py_None) : PyFlo
 static PyObject *report(const chx_trainer_report *e)
 {
   return Py_BuildValue("{sLsLsLsLsNsNsNsNsdsdsd}", "epoch", (long long)e->epoch, "step", (long long)e->step, "items",
-                       (long long)e->items, "items_total", (long long)e->items_total, "loss", number(e->loss), "accuracy",
-                       number(e->accuracy), "test_loss", number(e->test_loss), "test_accuracy", number(e->test_accuracy),
-                       "seconds", e->seconds, "items_per_second", e->items_per_second, "lr", e->lr);
+                       (long long)e->items, "items_total", (long long)e->items_total, "loss", number(e->loss),
+                       "accuracy", number(e->accuracy), "test_loss", number(e->test_loss), "test_accuracy",
+                       number(e->test_accuracy), "seconds", e->seconds, "items_per_second", e->items_per_second, "lr",
+                       e->lr);
 }
 
 static bool ask(py_trainer *self, chx_scope *s, int event, const chx_trainer_report *e, bool *stop)
@@ -117,22 +118,25 @@ static bool make(py_trainer *self, const chx_trainer_options *p)
 {
   py_nn c;
   if (!py_nn_enter(&c)) return false;
-  self->r = chx_trainer_new(c.s, ((py_link *)self->model)->l, ((py_optimizer *)self->optimizer)->o, ((py_dataset *)self->train)->d,
-                            self->test ? ((py_dataset *)self->test)->d : NULL, p);
+  self->r = chx_trainer_new(c.s, ((py_link *)self->model)->l, ((py_optimizer *)self->optimizer)->o,
+                            ((py_dataset *)self->train)->d, self->test ? ((py_dataset *)self->test)->d : NULL, p);
   return py_nn_leave(&c);
 }
 
-static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-  static char *keywords[] = {"model", "optimizer", "train", "test", "epochs", "batch", "seed", "evaluate_every", "checkpoint_every",
-                             "checkpoint", "log", "curve", "progress", "callback", "loss", NULL};
+  static char *keywords[] = {
+      "model",      "optimizer", "train", "test",     "epochs",   "batch", "seed", "evaluate_every", "checkpoint_every",
+      "checkpoint", "log",       "curve", "progress", "callback", "loss",  NULL};
   chx_trainer_options p = chx_trainer_defaults();
   long long epochs = p.epochs, batch = p.batch, evaluate = p.evaluate_every, keep = p.checkpoint_every;
   unsigned long long seed = p.seed;
-  PyObject *model, *optimizer, *train, *test = NULL, *files[N_FILES] = {0}, *bytes[N_FILES] = {0}, *progress = NULL, *callback = NULL, *loss = NULL;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO!O!|O$LLKLLOOOOOO:Trainer", keywords, &model, &py_optimizer_type, &optimizer,
-                                   &py_dataset_type, &train, &test, &epochs, &batch, &seed, &evaluate, &keep, &files[CHECKPOINT],
-                                   &files[LOG], &files[CURVE], &progress, &callback, &loss) ||
+  PyObject *model, *optimizer, *train, *test = NULL, *files[N_FILES] = {0}, *bytes[N_FILES] = {0}, *progress = NULL,
+                                       *callback = NULL, *loss = NULL;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO!O!|O$LLKLLOOOOOO:Trainer", keywords, &model, &py_optimizer_type,
+                                   &optimizer, &py_dataset_type, &train, &test, &epochs, &batch, &seed, &evaluate,
+                                   &keep, &files[CHECKPOINT], &files[LOG], &files[CURVE], &progress, &callback,
+                                   &loss) ||
       !py_link_of(model, "the model") || !read_progress(progress, &p))
     return NULL;
   if (test == Py_None) test = NULL;
@@ -151,7 +155,8 @@ static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
   p.checkpoint_every = keep;
   p.callback = after;
   p.ctx = self;
-  bool done = is_function(callback, "callback", &self->callback) && is_function(loss, "loss", &self->loss) && read_files(files, bytes, &p);
+  bool done = is_function(callback, "callback", &self->callback) && is_function(loss, "loss", &self->loss) &&
+              read_files(files, bytes, &p);
   p.loss = self->loss ? py_loss_back : NULL;
   p.loss_ctx = self->loss;
   p.spec = ((py_link *)model)->spec.kind[0] ? &((py_link *)model)->spec : NULL;
@@ -187,14 +192,16 @@ static PyObject *run(PyObject *o, PyObject *u)
   bool done = py_nn_leave(&c);
   if (self->error[0]) {
     if (done) PyErr_Restore(self->error[0], self->error[1], self->error[2]);
-    else for (int i = 0; i < 3; i++) Py_XDECREF(self->error[i]); /* the checkpoint failed, which matters more */
+    else
+      for (int i = 0; i < 3; i++) Py_XDECREF(self->error[i]); /* the checkpoint failed, which matters more */
     memset(self->error, 0, sizeof self->error);
     return NULL;
   }
   return done ? history(o, NULL) : NULL;
 }
 
-static PyObject *with_file(PyObject *o, PyObject *path, chx_status (*fn)(chx_scope *s, chx_trainer *r, const char *path))
+static PyObject *with_file(PyObject *o, PyObject *path,
+                           chx_status (*fn)(chx_scope *s, chx_trainer *r, const char *path))
 {
   py_nn c;
   PyObject *file = py_nn_path(path);
@@ -205,7 +212,10 @@ static PyObject *with_file(PyObject *o, PyObject *path, chx_status (*fn)(chx_sco
 }
 
 static chx_status log_to(chx_scope *s, chx_trainer *r, const char *path) { return chx_trainer_write_log(s, r, path); }
-static chx_status curve_to(chx_scope *s, chx_trainer *r, const char *path) { return chx_trainer_write_curve(s, r, path); }
+static chx_status curve_to(chx_scope *s, chx_trainer *r, const char *path)
+{
+  return chx_trainer_write_curve(s, r, path);
+}
 
 static PyObject *save(PyObject *o, PyObject *path) { return with_file(o, path, chx_trainer_save); }
 
@@ -216,7 +226,8 @@ static PyObject *resume(PyObject *o, PyObject *path)
   PyObject *file = py_nn_path(path);
   if (!file || !py_nn_enter(&c)) return Py_XDECREF(file), NULL;
   chx_scope *s = chx_scope_begin(chx_scope_device(c.s));
-  if (chx_trainer_resume(s, ((py_trainer *)o)->r, PyBytes_AS_STRING(file)) == CHX_OK) chx_random_set(NULL, chx_random_get(s));
+  if (chx_trainer_resume(s, ((py_trainer *)o)->r, PyBytes_AS_STRING(file)) == CHX_OK)
+    chx_random_set(NULL, chx_random_get(s));
   bool done = py_check(s);
   chx_scope_end(s);
   Py_DECREF(file);
@@ -234,11 +245,13 @@ static PyObject *is_stopped(PyObject *o, void *u)
 
 static PyMethodDef methods[] = {
     {"run", run, METH_NOARGS,
-     "run($self)\n--\n\nTrains up to its epochs and returns the history. Ctrl-C ends it after the step; KeyboardInterrupt comes when the "
+     "run($self)\n--\n\nTrains up to its epochs and returns the history. Ctrl-C ends it after the step; "
+     "KeyboardInterrupt comes when the "
      "checkpoint is written."},
     {"save", save, METH_O, "save($self, file)\n--\n\nWrites a checkpoint, which is a model file, too."},
     {"resume", resume, METH_O,
-     "resume($self, file)\n--\n\nGoes on from a checkpoint: the same bits as a run that never stopped. Returns itself."},
+     "resume($self, file)\n--\n\nGoes on from a checkpoint: the same bits as a run that never stopped. Returns "
+     "itself."},
     {"write_log", write_log, METH_O, "write_log($self, file)\n--\n\nThe history as CSV."},
     {"write_curve", write_curve, METH_O, "write_curve($self, file)\n--\n\nThe history as a drawing, SVG."},
     {0}};
@@ -251,9 +264,12 @@ PyTypeObject py_trainer_type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "chx.nn.Trainer",
     .tp_basicsize = sizeof(py_trainer),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-    .tp_doc = "Trainer(model, optimizer, train, test=None, *, epochs=20, batch=32, seed=0, evaluate_every=1, checkpoint_every=1, "
-              "checkpoint=None, log=None, curve=None, progress=False, callback=None, loss=None)\n--\n\nTrains a model on a Dataset. "
-              "progress: True shows a bar on a terminal's standard error, else a line an epoch. callback(event, report): 'step' "
+    .tp_doc = "Trainer(model, optimizer, train, test=None, *, epochs=20, batch=32, seed=0, evaluate_every=1, "
+              "checkpoint_every=1, "
+              "checkpoint=None, log=None, curve=None, progress=False, callback=None, loss=None)\n--\n\nTrains a model "
+              "on a Dataset. "
+              "progress: True shows a bar on a terminal's standard error, else a line an epoch. callback(event, "
+              "report): 'step' "
               "or 'epoch'; it returns True to stop. loss: a function (y, t) -> 0-d mean.",
     .tp_new = new,
     .tp_dealloc = dealloc,
