@@ -253,6 +253,14 @@ PyTypeObject py_dataset_type = {
 
 /* ---- models on data ------------------------------------------------------------------------------------------------------------- */
 
+/* The loss of a batch; Ctrl-C ends the evaluation. */
+static chx_array *batch_loss(void *function, chx_scope *s, const chx_array *y, const chx_array *t)
+{
+  if (PyErr_CheckSignals() < 0) return py_give(s, NULL, "a signal's handler");
+  if (function != Py_None) return py_loss_back(function, s, y, t);
+  return chx_dtype(t) == CHX_I64 ? chx_softmax_cross_entropy(s, y, t) : chx_mean_squared_error(s, y, t);
+}
+
 static PyObject *evaluate(PyObject *m, PyObject *args, PyObject *kwargs)
 {
   static char *keywords[] = {"model", "dataset", "batch", "loss", NULL};
@@ -266,8 +274,7 @@ static PyObject *evaluate(PyObject *m, PyObject *args, PyObject *kwargs)
     return NULL;
   py_link *l = py_link_of(model, "the model");
   if (!l || !py_nn_enter(&c)) return NULL;
-  chx_nn_evaluate(c.s, l->l, ((py_dataset *)d)->d, batch, loss == Py_None ? NULL : py_loss_back, loss, &value,
-                  &accuracy);
+  chx_nn_evaluate(c.s, l->l, ((py_dataset *)d)->d, batch, batch_loss, loss, &value, &accuracy);
   return py_nn_leave(&c) ? Py_BuildValue("(dd)", value, accuracy) : NULL;
 }
 

@@ -315,12 +315,28 @@ static int append_all(PyObject *self, PyObject *links)
   return 0;
 }
 
+/* C would not call it. */
+static bool has_own_forward(PyObject *o, const kind *k)
+{
+  PyObject *own = PyObject_GetAttrString((PyObject *)Py_TYPE(o), "forward");
+  PyObject *base = PyObject_GetAttrString((PyObject *)k->type, "forward");
+  bool has = own != base || !own;
+  if (has && !PyErr_Occurred())
+    PyErr_Format(PyExc_TypeError,
+                 "class %s derives from %s and has a forward, want chx.nn.Link as its base and a child in it",
+                 Py_TYPE(o)->tp_name, k->name);
+  Py_XDECREF(own);
+  Py_XDECREF(base);
+  return has;
+}
+
 static int init(PyObject *o, PyObject *args, PyObject *kwargs)
 {
   py_link *self = (py_link *)o;
   py_nn c;
   const kind *k = kinds;
-  while (k->type != Py_TYPE(o)) k++;
+  while (!PyType_IsSubtype(Py_TYPE(o), k->type)) k++;
+  if (has_own_forward(o, k)) return -1;
   if (self->l) return PyErr_Format(PyExc_RuntimeError, "%s: __init__ was called before", k->name), -1;
   if (!py_nn_enter(&c)) return -1;
   chx_link *l = k->make(c.s, self, args, kwargs);
@@ -337,7 +353,10 @@ bool py_layers_init(PyObject *module)
   for (kind *k = kinds; k < kinds + N_KINDS; k++) {
     PyType_Slot slots[] = {
         {Py_tp_base, &py_link_type}, {Py_tp_init, init}, {Py_tp_doc, (void *)(uintptr_t)k->doc}, {0, NULL}};
-    PyType_Spec spec = {.name = k->name, .basicsize = sizeof(py_link), .flags = Py_TPFLAGS_DEFAULT, .slots = slots};
+    PyType_Spec spec = {.name = k->name,
+                        .basicsize = sizeof(py_link),
+                        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+                        .slots = slots};
     k->type = (PyTypeObject *)PyType_FromSpec(&spec);
     if (!k->type || PyModule_AddObject(module, strrchr(k->name, '.') + 1, Py_NewRef((PyObject *)k->type)) < 0)
       return false;

@@ -242,8 +242,10 @@ static chx_status call_hook(void *ctx, chx_scope *s, chx_optimizer *o)
   hook *h = ctx;
   py_back b;
   if (!py_back_enter(s, &b)) return chx_scope_error(s);
-  PyObject *list = gradients(h, o), *r = list ? PyObject_CallOneArg(h->function, list) : NULL;
+  PyObject *function = Py_NewRef(h->function); /* which may take itself away */
+  PyObject *list = gradients(h, o), *r = list ? PyObject_CallOneArg(function, list) : NULL;
   bool done = r && take_gradients(s, o, r);
+  Py_DECREF(function);
   Py_XDECREF(list);
   Py_XDECREF(r);
   py_back_leave(&b);

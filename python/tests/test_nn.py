@@ -613,8 +613,30 @@ def test_a_parameter_is_declared_once():
         nn.Link().v = p
     with pytest.raises(ValueError, match="already a value 'w'"):
         net.w = nn.Parameter((2,))
-    with pytest.raises(TypeError):
-        type("Mine", (nn.Linear,), {})
+
+
+def test_classes_derived_from_kinds():
+    class Block(nn.Sequential):
+        def __init__(self, n):
+            super().__init__(nn.Linear(n), chx.tanh)
+            self.last = nn.Linear(2)
+            self.note = n
+
+    net = nn.Sequential(Block(3))
+    x = sample("float32", (2, 4))
+    y = net(x)
+    h = np.tanh(x @ np.asarray(net[0][0].W).T)
+    same(y, h @ np.asarray(net[0].last.W).T, 1e-5)
+    assert repr(net) == "Sequential\n  0: Block\n    0: Linear(W [3, 4], b [3])\n    1: Function tanh\n    last: Linear(W [2, 3], b [2])"
+
+    class Mine(nn.Linear):
+        def forward(self, x):
+            return x
+
+    with pytest.raises(TypeError, match="class Mine derives from chx.nn.Linear and has a forward, want chx.nn.Link"):
+        Mine(2)
+    with pytest.raises(RuntimeError, match="was not made"):
+        type("Other", (nn.Linear,), {"__init__": lambda self: None})().params()
 
 
 # ---- files ---------------------------------------------------------------------------------------------------------------

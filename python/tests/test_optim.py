@@ -155,6 +155,16 @@ def test_bad_hooks(hook, kind, message):
     assert o.t == 1
 
 
+def test_a_hook_may_take_itself_away():
+    net = Vector([1.0])
+    o = optim.SGD().setup(net)
+    o.add_hook(lambda grads: o.remove_hook("once"), name="once")
+    for _ in range(2):
+        o.update(net.loss, chx.array([0.0]))
+    with pytest.raises(ValueError, match="no hook"):
+        o.remove_hook("once")
+
+
 def test_gradient_hooks_run_in_an_update():
     net = Vector([1.0, 2])
     o = optim.SGD(1).setup(net)
