@@ -577,7 +577,7 @@ def test_exceptions_come_out_as_themselves():
     (lambda: nn.Parameter(), TypeError, "no shape"),
     (lambda: nn.Parameter((-3,)), ValueError, "-3"),
     (lambda: nn.Parameter((2,)).array, ValueError, "no link yet"),
-    (lambda: nn.Normal(std="a"), TypeError, ""),
+    (lambda: nn.Normal(std="a"), TypeError, None),
     (lambda: nn.Constant(), TypeError, "value"),
     (lambda: nn.Link()(1), NotImplementedError, "forward"),
     (lambda: nn.Linear(2, 2)(1, 2), TypeError, "takes one array"),

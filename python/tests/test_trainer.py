@@ -108,7 +108,7 @@ def test_batches():
     (lambda: trainer(callback=3), TypeError, "callback is of type int"),
     (lambda: trainer(loss=3), TypeError, "loss is of type int"),
     (lambda: trainer(colour=3), TypeError, "colour"),
-    (lambda: trainer(log=3), TypeError, ""),
+    (lambda: trainer(log=3), TypeError, None),
     (lambda: nn.Trainer(Net(), optim.Adam(), parts()[0], 3), TypeError, "test is of type int"),
     (lambda: trainer()[0].resume("nothing.npz"), OSError, "nothing.npz"),
     (lambda: trainer(checkpoint="nosuch/c.npz")[0].run(), OSError, "nosuch"),
