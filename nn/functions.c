@@ -130,8 +130,23 @@ static chx_array *function_forward(chx_scope *s, chx_link *l, const chx_array *x
 {
   return ((const function *)chx_link_data(l))->fn(s, x);
 }
-static const chx_link_class function_class = {
-  .size = sizeof function_class, .name = "Function", .data_size = sizeof(function), .forward = function_forward};
+
+/* The class and its name are the link's own. */
+static chx_status function_copy(chx_scope *s, chx_link *to, const chx_link *from)
+{
+  function *d = chx_link_data(to);
+
+  (void)s, (void)from;
+  d->cls.name = d->name;
+  to->cls = &d->cls;
+  return CHX_OK;
+}
+
+static const chx_link_class function_class = {.size = sizeof function_class,
+                                              .name = "Function",
+                                              .data_size = sizeof(function),
+                                              .forward = function_forward,
+                                              .copy = function_copy};
 
 chx_link *chx_link_function(chx_scope *s, const char *name, chx_array *(*fn)(chx_scope *s, const chx_array *x))
 {

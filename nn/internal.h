@@ -68,6 +68,7 @@ chx_status chxi_nn_plan_commit(chx_scope *s, chxi_nn_plan *plan);
 void chxi_nn_plan_free(chxi_nn_plan *plan);
 /* Copies v into a, of the same dtype, shape and device; tries again where memory was short for the moment. */
 chx_status chxi_nn_write(chx_scope *s, chx_array *a, const chx_array *v);
+uint64_t chxi_nn_param_id(void); /* a new one */
 
 /* ---- options (layers.c) --------------------------------------------------------------------------------------------- */
 chx_link_options chxi_nn_options(const chx_link_options *o); /* with the defaults filled in; init_w, init_b never NULL */

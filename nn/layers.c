@@ -154,11 +154,23 @@ static chx_array *init_turned(chx_scope *s, const chx_nn_init *self, int dtype, 
   return chx_contiguous(s, chx_transpose(s, init->fn(s, init, dtype, ndim, first), ndim, axes));
 }
 
+/* A turned initializer refers to the link's own. */
+static chx_status conv_copy(chx_scope *s, chx_link *to, const chx_link *from)
+{
+  const conv *old = (const void *)from->data;
+  conv *d = chx_link_data(to);
+
+  (void)s;
+  if (to->params[0]->init.ctx == &old->init) to->params[0]->init.ctx = &d->init;
+  return CHX_OK;
+}
+
 static const chx_link_class conv_class = {.size = sizeof conv_class,
                                           .name = "Convolution",
                                           .data_size = sizeof(conv),
                                           .forward = conv_forward,
-                                          .init = conv_init};
+                                          .init = conv_init,
+                                          .copy = conv_copy};
 
 chx_link *chx_link_conv(chx_scope *s, int64_t in_channels, int64_t out_channels, int n, const int64_t *ksize,
                         const chx_conv_attr *p, const chx_link_options *options)

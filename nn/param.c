@@ -4,7 +4,12 @@
 #include "internal.h"
 #include <stdatomic.h>
 
-static atomic_uint_fast64_t last_id;
+uint64_t chxi_nn_param_id(void)
+{
+  static atomic_uint_fast64_t last;
+
+  return atomic_fetch_add(&last, 1) + 1;
+}
 
 /* ---- declaring -------------------------------------------------------------------------------------------------------- */
 
@@ -39,7 +44,7 @@ static chx_param *declare(chx_scope *s, chx_link *link, const char *name, const 
   memcpy(p->name, name, n);
   p->link = link;
   p->index = link->n_params;
-  p->id = atomic_fetch_add(&last_id, 1) + 1;
+  p->id = chxi_nn_param_id();
   p->update = 1;
   return p;
 }

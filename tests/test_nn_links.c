@@ -317,6 +317,85 @@ static void test_functions(void)
 
 /* ---- gradients, copies, moves ------------------------------------------------------------------------------------------------ */
 
+/* ---- copies ------------------------------------------------------------------------------------------------------------------- */
+
+static chx_link *all_kinds(chx_scope *s)
+{
+  chx_link *l = chx_link_sequential(s), *inner = chx_link_sequential(s);
+  chx_conv_attr last = CHX_ATTR(conv);
+  chx_batch_norm_attr bn = CHX_ATTR(batch_norm);
+  chx_pool_attr p = CHX_ATTR(pool);
+
+  last.layout = bn.layout = p.layout = CHX_CHANNELS_LAST;
+  p.ksize = CHX_INTS(2, 2);
+  chx_link_add(s, l, NULL, chx_link_input(s));
+  chx_link_add(s, l, "conv", chx_link_conv(s, 0, 3, 2, SHAPE(3, 3), &last, NULL));
+  chx_link_add(s, l, NULL, inner);
+  chx_link_add(s, inner, NULL, chx_link_batch_norm(s, 0, 0, &bn, NULL));
+  chx_link_add(s, inner, "tanh", chx_link_function(s, "tanh", chx_tanh));
+  chx_link_add(s, l, NULL, chx_link_max_pool(s, &p));
+  chx_link_add(s, l, NULL, chx_link_flatten(s));
+  chx_link_add(s, l, NULL, chx_link_linear(s, 0, 2, NULL));
+  return l;
+}
+
+static int n_params(const chx_link *l)
+{
+  int n = 0;
+  for (chx_param *p = NULL; (p = chx_link_next_param(l, p));) n++;
+  for (chx_param *p = NULL; (p = chx_link_next_persistent(l, p));) n++;
+  return n;
+}
+
+static void test_copy(void)
+{
+  chx_scope *s = chx_scope_begin(NULL);
+  chx_array *x = chx_uniform(s, CHX_F32, 4, SHAPE(2, 6, 6, 2), -1, 1), *y;
+  chx_link *l = all_kinds(s), *early = chx_link_copy(s, l, 1), *c, *alone;
+  chx_param *w;
+  char path[32];
+
+  chx_seed(3);
+  y = chx_link_call(s, l, x);
+  chx_link_free(l); /* what the copy's initializers refer to is the copy's own */
+  chx_seed(3);
+  ok(same_bits(chx_link_call(s, early, x), y), "a copy from before the first call draws the same weights then");
+  l = early;
+  w = chx_link_find_param(l, "conv/W");
+  chx_param_set_update(w, 0);
+  chx_backward(s, chx_sum(s, chx_link_call(s, l, x), 0, NULL, 0));
+  chx_link_set_train(l, 0);
+  y = chx_link_call(s, l, x);
+  chx_random_state before = chx_random_get(s);
+  c = chx_link_copy(s, l, 1);
+  ok(chx_random_get(s).counter == before.counter, "copying draws no numbers");
+  chx_param *v = chx_link_find_param(c, "/conv/W");
+  ok(same_bits(chx_link_call(s, c, x), y) && n_params(c) == n_params(l), "a copy gives the same result");
+  ok(chx_param_array(v) != chx_param_array(w) && !chx_shares_memory(chx_param_array(v), chx_param_array(w)), "by values of its own");
+  ok(!chx_param_update(v) && !chx_link_is_train(c) && !chx_grad_of(s, chx_param_array(v)) && chx_grad_of(s, chx_param_array(w)),
+     "frozen and in test mode as the original, without gradients");
+  ok(chx_is_grad_required(chx_param_array(v), 0) && chx_is_grad_required(chx_param_array(chx_link_find_param(c, "5/b")), 0), "they are leaves");
+  alone = chx_link_copy(s, chx_link_find(l, "conv"), 0);
+  chx_link_path(alone, NULL, path, sizeof path);
+  ok(!strcmp(path, "/") && !*chx_link_name(alone) && chx_link_count_params(alone) == 2 * 3 * 9 + 3, "a part's copy is a root");
+  chx_link *bare = chx_link_copy(s, l, 0);
+  ok(chx_link_n_children(bare) == 0 && chx_link_n_children(l) == 6, "without children");
+  chx_link_free(l);
+  ok(same_bits(chx_link_call(s, c, x), y), "the copy stays when the original ends");
+  is_int(chx_scope_error(s), CHX_OK, "no error: %s", chx_scope_message(s));
+  int freed = 0;
+  chx_link *mine = chx_link_new(s, &scale_class);
+  *(scale *)chx_link_data(mine) = (scale){1, &freed};
+  chx_link_add(s, bare, "mine", mine);
+  ok(!chx_link_copy(s, bare, 1) && chx_scope_error(s) == CHX_EUNSUPPORTED && !freed, "%s", chx_scope_message(s));
+  chx_scope_clear(s);
+  ok(!chx_link_copy(s, NULL, 1) && chx_scope_error(s) == CHX_EARG, "%s", chx_scope_message(s));
+  chx_link_free(c);
+  chx_link_free(alone);
+  chx_link_free(bare);
+  chx_scope_end(s);
+}
+
 static void test_params(void)
 {
   chx_scope *s = chx_scope_begin(NULL);
@@ -427,6 +506,7 @@ int main(void)
   test_conv();
   test_batch_norm();
   test_functions();
+  test_copy();
   test_params();
   test_memory();
   test_misuse();

@@ -99,6 +99,9 @@ typedef struct chx_link_class {
   void (*free)(chx_link *link);
   /* Moves what `data` holds to a device; parameters and persistent values are moved by the caller. */
   chx_status (*to_device)(chx_scope *s, chx_link *link, const char *device);
+  /* For chx_link_copy: to's data are the bytes of from's; makes what they own to's own, or fails and leaves nothing to be ended.
+   * Wanted where there is a `free`; else NULL: the bytes are the copy. */
+  chx_status (*copy)(chx_scope *s, chx_link *to, const chx_link *from);
 } chx_link_class;
 
 /* chx_link_new: a link of a kind, with no parameters and no children, in train mode, on the scope's device. cls must stay. */
@@ -162,6 +165,10 @@ int64_t chx_link_count_params(const chx_link *link);     /* elements of all para
 int chx_link_is_initialized(const chx_link *link);       /* every parameter has a shape */
 chx_status chx_link_clear_grads(chx_scope *s, chx_link *link); /* no gradient */
 chx_status chx_link_zero_grads(chx_scope *s, chx_link *link);  /* gradients of zeros */
+/* chx_link_copy: a root of the same kind, mode and device, with parameters and persistent values of its own, without gradients; with
+ * `children` all that is below link, too. What initializers refer to is shared. Draws no random numbers. Errors: CHX_EUNSUPPORTED
+ * a class has a `free` and no `copy`. */
+chx_link *chx_link_copy(chx_scope *s, const chx_link *link, int children);
 /* Add from's gradients to link's; copy from's parameters, and with `persistent` the persistent values, into link's. Trees of the
  * same paths and shapes, which is checked before anything is written; devices may differ. A parameter without a shape takes on
  * from's. */
