@@ -13,7 +13,7 @@ static PyObject *wrap(py_nn *c, chx_nn_dataset *d)
   return (PyObject *)self;
 }
 
-static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs)
+static PyObject *create(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
   static char *keywords[] = {"x", "t", NULL};
   PyObject *x, *t;
@@ -243,7 +243,7 @@ PyTypeObject py_dataset_type = {
     .tp_basicsize = sizeof(py_dataset),
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_doc = "Dataset(x, t)\n--\n\nItems x [n, ...] with labels or values t, in the memory of native:0.",
-    .tp_new = new,
+    .tp_new = create,
     .tp_dealloc = dealloc,
     .tp_repr = repr,
     .tp_as_sequence = &sequence,

@@ -220,14 +220,12 @@ static chx_link *function(chx_scope *s, py_link *self, PyObject *args, PyObject 
     Py_XDECREF(text);
     text = PyUnicode_FromString(Py_TYPE(named)->tp_name);
   }
-  bool good = text && PyCallable_Check(named) && py_link_hold(self, named) && py_link_hold(self, text);
+  bool good = text && PyCallable_Check(named) && py_link_hold(self, named);
   if (!good && !PyErr_Occurred())
     PyErr_Format(PyExc_TypeError, "Function: %R cannot be called, want a function of one array", f);
-  self->cls = (chx_link_class){.size = sizeof self->cls,
-                               .name = good ? PyUnicode_AsUTF8(text) : NULL,
-                               .data_size = sizeof(PyObject *),
-                               .forward = function_forward};
-  chx_link *l = good && self->cls.name ? chx_link_new(s, &self->cls) : NULL;
+  const char *utf8 = good ? PyUnicode_AsUTF8(text) : NULL;
+  const chx_link_class *cls = utf8 ? py_link_class(utf8, function_forward, NULL) : NULL;
+  chx_link *l = cls ? chx_link_new(s, cls) : NULL;
   if (l) *(PyObject **)chx_link_data(l) = named; /* self->held has them */
   Py_DECREF(named);
   Py_XDECREF(text);

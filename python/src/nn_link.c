@@ -36,16 +36,37 @@ static chx_status python_init(chx_scope *s, chx_link *l, const chx_array *x)
   return CHX_OK;
 }
 
+typedef struct named_class {
+  chx_link_class cls;
+  struct named_class *next;
+  char name[];
+} named_class;
+
+/* A few, as classes and functions have names; links refer to them, copies of links, too. */
+const chx_link_class *py_link_class(const char *name,
+                                    chx_array *(*forward)(chx_scope *s, chx_link *l, const chx_array *x),
+                                    chx_status (*init)(chx_scope *s, chx_link *l, const chx_array *x))
+{
+  static named_class *all;
+  size_t n = strlen(name) + 1;
+  for (named_class *k = all; k; k = k->next)
+    if (k->cls.forward == forward && strcmp(k->name, name) == 0) return &k->cls;
+  named_class *k = PyMem_RawMalloc(sizeof *k + n);
+  if (!k) return PyErr_NoMemory(), NULL;
+  memcpy(k->name, name, n);
+  k->cls = (chx_link_class){
+      .size = sizeof k->cls, .name = k->name, .data_size = sizeof(PyObject *), .forward = forward, .init = init};
+  k->next = all;
+  all = k;
+  return &k->cls;
+}
+
 static bool make_python_link(py_link *self)
 {
   py_nn c;
-  self->cls = (chx_link_class){.size = sizeof self->cls,
-                               .name = Py_TYPE(self)->tp_name,
-                               .data_size = sizeof(PyObject *),
-                               .forward = python_forward,
-                               .init = python_init};
-  if (!py_nn_enter(&c)) return false;
-  self->l = chx_link_new(c.s, &self->cls);
+  const chx_link_class *cls = py_link_class(Py_TYPE(self)->tp_name, python_forward, python_init);
+  if (!cls || !py_nn_enter(&c)) return false;
+  self->l = chx_link_new(c.s, cls);
   if (self->l) *(PyObject **)chx_link_data(self->l) = (PyObject *)self;
   self->in_python = true;
   return py_nn_leave(&c);
@@ -53,13 +74,18 @@ static bool make_python_link(py_link *self)
 
 /* ---- making and ending ------------------------------------------------------------------------------------------------------- */
 
-static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs)
+py_link *py_link_blank(PyTypeObject *type)
 {
   py_link *self = (py_link *)type->tp_alloc(type, 0);
+  if (self && !(self->members = PyDict_New())) Py_CLEAR(self);
+  return self;
+}
+
+static PyObject *create(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+  py_link *self = py_link_blank(type);
   (void)args, (void)kwargs;
-  if (!self) return NULL;
-  self->members = PyDict_New();
-  if (self->members && (py_link_is_made_by_c(type) || make_python_link(self))) return (PyObject *)self;
+  if (!self || py_link_is_made_by_c(type) || make_python_link(self)) return (PyObject *)self;
   Py_DECREF(self);
   return NULL;
 }
@@ -137,21 +163,16 @@ static bool put_values(py_link *self, bool persistent)
   return true;
 }
 
-/* A wrapper without a link, for l. */
-static py_link *blank(chx_link *l)
-{
-  PyTypeObject *type = py_link_type_of(l);
-  return type ? (py_link *)new (type, NULL, NULL) : NULL;
-}
+bool py_link_put_values(py_link *self) { return put_values(self, false) && put_values(self, true); }
 
 static bool wrap_children(py_link *self)
 {
   for (int i = 0; i < chx_link_n_children(self->l); i++) {
     chx_link *l = chx_link_child(self->l, i);
-    py_link *child = blank(l);
+    py_link *child = py_link_blank(py_link_type_of(l));
     if (!child || !put_member(self, chx_link_name(l), (PyObject *)child)) return false;
     child->l = l;
-    if (!put_values(child, false) || !put_values(child, true) || !wrap_children(child)) return false;
+    if (!py_link_put_values(child) || !wrap_children(child)) return false;
   }
   return true;
 }
@@ -159,13 +180,12 @@ static bool wrap_children(py_link *self)
 bool py_link_adopt(py_link *self, chx_link *l)
 {
   self->l = l;
-  if (put_values(self, false) && put_values(self, true) && wrap_children(self)) return true;
-  return false;
+  return py_link_put_values(self) && wrap_children(self);
 }
 
 PyObject *py_link_wrap(chx_link *l)
 {
-  py_link *self = blank(l);
+  py_link *self = py_link_blank(py_link_type_of(l));
   if (self && py_link_adopt(self, l)) return (PyObject *)self;
   if (!self) chx_link_free(l);
   Py_XDECREF(self);
@@ -424,7 +444,7 @@ PyTypeObject py_link_type = {
     .tp_doc = "A part of a network: a callable with parameters and child links. A class of one's own sets them as "
               "attributes in "
               "__init__ and has a method forward(self, x).",
-    .tp_new = new,
+    .tp_new = create,
     .tp_dealloc = dealloc,
     .tp_traverse = traverse,
     .tp_clear = clear,

@@ -290,9 +290,10 @@ static PyObject *forward(PyObject *o, PyObject *args, PyObject *kwargs)
 static PyObject *refuse_copy(PyObject *o, PyObject *u)
 {
   (void)u;
-  return PyErr_Format(PyExc_TypeError, "%s is not copied or pickled, want a new one and copyparams, or chx.nn.save_npz",
-                      Py_TYPE(o)->tp_name),
-         NULL;
+  PyErr_Format(PyExc_TypeError,
+               "%s is not pickled, and copied by copy.deepcopy alone; files are written by chx.nn.save_npz",
+               Py_TYPE(o)->tp_name);
+  return NULL;
 }
 
 #define DOC(name, signature, text) name signature "\n--\n\n" text
@@ -342,7 +343,7 @@ PyMethodDef py_link_methods[] = {
          "For classes of one's own: called before forward while a parameter has no shape; calls init_param.")},
     {"forward", py_function(forward), METH_VARARGS | METH_KEYWORDS,
      DOC("forward", "($self, x)", "For classes of one's own: the result for x.")},
-    {"__deepcopy__", refuse_copy, METH_O, NULL},
+    {"__deepcopy__", py_link_deepcopy, METH_O, NULL},
     {"__copy__", refuse_copy, METH_NOARGS, NULL},
     {"__reduce_ex__", refuse_copy, METH_O, NULL},
     {0}};

@@ -58,7 +58,7 @@ static bool shape_of_array(PyObject *o, py_param *self)
   return true;
 }
 
-static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs)
+static PyObject *create(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
   static char *keywords[] = {"shape", "initializer", "dtype", NULL};
   PyObject *shape = NULL, *init = NULL, *dtype = NULL;
@@ -289,7 +289,7 @@ PyTypeObject py_param_type = {
         "init "
         "gives by init_param. initializer: a number, an array, one of chx.nn's, or a function of (shape, dtype); None: "
         "LeCunNormal().",
-    .tp_new = new,
+    .tp_new = create,
     .tp_dealloc = dealloc,
     .tp_traverse = traverse,
     .tp_clear = clear,

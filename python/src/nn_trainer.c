@@ -123,7 +123,7 @@ static bool make(py_trainer *self, const chx_trainer_options *p)
   return py_nn_leave(&c);
 }
 
-static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs)
+static PyObject *create(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
   static char *keywords[] = {
       "model",      "optimizer", "train", "test",     "epochs",   "batch", "seed", "evaluate_every", "checkpoint_every",
@@ -271,7 +271,7 @@ PyTypeObject py_trainer_type = {
               "progress: True shows a bar on a terminal's standard error, else a line an epoch. callback(event, "
               "report): 'step' "
               "or 'epoch'; it returns True to stop. loss: a function (y, t) -> 0-d mean.",
-    .tp_new = new,
+    .tp_new = create,
     .tp_dealloc = dealloc,
     .tp_traverse = traverse,
     .tp_clear = clear,

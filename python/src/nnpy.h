@@ -51,7 +51,6 @@ typedef struct py_link {
   PyObject *held;      /* list: what the link borrows: initializers, a function. May be NULL */
   bool in_python;      /* forward is a method of this object */
   bool unset;          /* in_python: some parameter may have no shape yet */
-  chx_link_class cls;  /* of such a link */
   chx_nn_model_spec spec; /* of a model by name */
 } py_link;
 
@@ -59,6 +58,11 @@ extern PyTypeObject py_link_type;
 static inline bool py_is_link(PyObject *o) { return PyObject_TypeCheck(o, &py_link_type); }
 bool py_link_ready(PyObject *o);  /* o is a link that was made; else an exception */
 py_link *py_link_of(PyObject *o, const char *what); /* o as a link that is ready; borrowed */
+py_link *py_link_blank(PyTypeObject *type);         /* a wrapper without a link as yet */
+bool py_link_put_values(py_link *self);             /* members for the link's own values */
+/* The class of that name, whose data is one PyObject *; it stays as long as the process. NULL: an exception. */
+const chx_link_class *py_link_class(const char *name, chx_array *(*forward)(chx_scope *s, chx_link *l, const chx_array *x),
+                                    chx_status (*init)(chx_scope *s, chx_link *l, const chx_array *x));
 bool py_link_adopt(py_link *self, chx_link *l);     /* makes l self's, which has none, with wrappers for all below */
 PyObject *py_link_wrap(chx_link *l);                /* a new wrapper of a root that C made; l is taken */
 py_link *py_link_wrapper(py_link *root, const chx_link *l); /* the wrapper of l, below root; borrowed */
@@ -72,6 +76,7 @@ extern PyMethodDef py_link_methods[];
 extern PyMappingMethods py_link_mapping;
 extern PyNumberMethods py_link_numbers;
 PyObject *py_link_iterate(PyObject *o);
+PyObject *py_link_deepcopy(PyObject *o, PyObject *memo); /* nn_copy.c */
 
 /* ---- parameters and initializers (nn_param.c, nn_init.c) --------------------------------------------------------------------- */
 
