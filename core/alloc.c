@@ -450,7 +450,9 @@ chx_status chx_memory_trim(chx_scope *s, const char *device)
   if (q && q->failed) {
     chxi_self->streams[dev->id] = NULL;
     chxi_stream_retire(q);
-  } else
+  } else if (q && !q->capture && !chxi_long_wait(s, q, s->long_work ? chxi_stream_mark(q) : 0))
+    return s->error;
+  else
     chxi_stream_wait(s, q); /* one that fails now, too, or a device that was lost, gives its memory back all the same */
   if (chxi_self) bins_flush(dev, chxi_self);
   pthread_mutex_lock(&dev->lock);

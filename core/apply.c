@@ -236,8 +236,9 @@ static bool run_route(chxi_call *c, const chxi_route *r)
 static bool run_routed(chxi_call *c)
 {
   const chxi_route *r = chxi_route_find(c);
-  if (chxi_likely(!c->s->long_work) || !chxi_is_long(c, r->kind)) return run_route(c, r);
+  if (chxi_likely(!c->s->long_work) || !chxi_is_long(c, r)) return run_route(c, r);
   chxi_route kept = *r;
+  ((chxi_route *)r)->fresh = false; /* the thread's own */
   chx_long_work begun = chxi_long_begin(c->s);
   bool done = run_route(c, &kept);
   return chxi_long_end(c->s, begun) && done;

@@ -60,6 +60,7 @@ void *chx_to_dlpack_on(chx_scope *s, const chx_array *a, void *queue)
   const chx_device_info *info = device_of(s, a);
   if (!info) return NULL;
   chxi_buffer *b = a->buf;
+  if (!queue && !chxi_buffer_ready(s, b)) return NULL;
   if (!chxi_share(s, b)) return NULL;
   /* Who takes it knows nothing of our queues. */
   if (queue != CHX_DLPACK_NO_WAIT && !chxi_buffer_followed(s, b, queue)) return chxi_unshare(b), NULL;

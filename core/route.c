@@ -323,6 +323,7 @@ static const chxi_route *slow(chxi_call *c, const route_key *k, int n, struct ch
     } else
       slot = NULL;
   }
+  passing.fresh = !hit;
   if (!slot) return &passing;
   slot->key = *k;
   slot->route = passing;

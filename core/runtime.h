@@ -163,15 +163,15 @@ bool chxi_capture_made(chx_scope *s, chxi_buffer *b); /* b is new: keeps it if t
 
 /* ---- what takes long (work.c) -------------------------------------------------------------------------------------------------- */
 
-bool chxi_many_is_long(const chxi_call *c, int route);
-/* Whether a call does, that was inferred and routed so. Of few elements none does, whatever is done with them. */
-static inline bool chxi_is_long(const chxi_call *c, int route)
+bool chxi_many_is_long(const chxi_call *c, const chxi_route *r);
+/* Whether a call does, that was inferred and routed so. Of few elements on a host device none does, whatever is done with them. */
+static inline bool chxi_is_long(const chxi_call *c, const chxi_route *r)
 {
   enum { FEW = 64 };
   int64_t n = c->dev->queued ? FEW + 1 : 0, made = 1;
   for (int i = 0; i < c->n_in; i++) n += c->in[i] ? c->in[i]->size : 0;
   for (int i = 0; i < c->out[0].ndim; i++) made *= c->out[0].shape[i];
-  return chxi_unlikely(n > FEW || made > FEW) && chxi_many_is_long(c, route);
+  return chxi_unlikely(n > FEW || made > FEW) && chxi_many_is_long(c, r);
 }
 bool chxi_copy_is_long(const chxi_device *dev, uint64_t bytes); /* between dev and the host */
 /* Around what takes long; the scope's function is told, if it has one. No lock is held. */
@@ -216,6 +216,7 @@ struct chxi_route {
   uint32_t flags, attr_size;
   bool by_map;           /* through the one-instruction program of "map" */
   bool widen;            /* f16 or bf16 operands go through f32 */
+  bool fresh;            /* found just now: its kernel may have to be compiled */
   const char *reason;
 };
 

@@ -67,13 +67,13 @@ static double weight(const chx_op *op)
   }
 }
 
-bool chxi_many_is_long(const chxi_call *c, int route)
+bool chxi_many_is_long(const chxi_call *c, const chxi_route *r)
 {
   double n = 0;
   for (int i = 0; i < c->n_in; i++) n += c->in[i] ? (double)c->in[i]->size : 0;
   for (int o = 0; o < c->n_out; o++) n += elements(c->out[o].ndim, c->out[o].shape);
   /* Where the host needs the values it waits for all that is queued before them. */
-  if (c->dev->queued && (route == CHX_ROUTE_MAPPED || route == CHX_ROUTE_STAGED)) return true;
+  if (c->dev->queued && (r->kind == CHX_ROUTE_MAPPED || r->kind == CHX_ROUTE_STAGED || r->fresh)) return true;
   return n * weight(c->op) >= MUCH || sums(c) >= MUCH;
 }
 
@@ -109,7 +109,7 @@ static chx_status sync_for(chxi_stream *q, uint64_t point, int64_t ns)
 /* What the queue reports is left to who asks it again, at once. */
 bool chxi_long_wait(chx_scope *s, chxi_stream *q, uint64_t point)
 {
-  if (!s->long_work || q->capture || q->failed || point <= q->good) return true;
+  if (chxi_likely(!s->long_work) || q->capture || q->failed || point <= q->good) return true;
   for (;;) {
     chx_long_work fn = chxi_long_begin(s);
     chx_status st = sync_for(q, point, SLICE);
