@@ -554,3 +554,55 @@ if __name__ == "__main__":
         print([g[0, 0].item() for g in pool.map(work, [chx.full((4, 4), float(i)) for i in range(5)])])
 """, tmp_path)
     assert out == ["[0.0, 4.0, 8.0, 12.0, 16.0]"] * 2
+
+
+# ---- functions about devices and the process: bad arguments -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call,kind,words", [
+    (lambda: chx.ledger(1), TypeError, "no arguments"),
+    (lambda: chx.ledger_reset(1), TypeError, "no arguments"),
+    (lambda: chx.memory_stats(3), TypeError, "int"),
+    (lambda: chx.memory_stats("sim:99"), chx.DeviceError, "sim:99"),
+    (lambda: chx.memory_stats("native:0", 1), TypeError, "at most 1"),
+    (lambda: chx.memory_trim("nosuch"), chx.DeviceError, "nosuch"),
+    (lambda: chx.memory_trim(b"native:0"), TypeError, "bytes"),
+    (lambda: chx.synchronize("nosuch:0"), chx.DeviceError, "nosuch"),
+    (lambda: chx.synchronize(0), TypeError, "type int"),
+    (lambda: chx.fallback(1), ValueError, "the policy is 1"),
+    (lambda: chx.fallback("Deny"), ValueError, "'allow', 'warn' or 'deny'"),
+    (lambda: chx.using_device(None), TypeError, "None"),
+    (lambda: chx.using_device("x" * 99), TypeError, "name such as"),
+    (lambda: chx.using_device("sim:99").__enter__(), chx.DeviceError, "sim:99"),
+    (lambda: chx.load_plugin(3), TypeError, "int"),
+    (lambda: chx.load_plugin("/nonexistent"), (chx.DeviceError, OSError), "/nonexistent"),
+    (lambda: chx.seed(1.5), TypeError, "float"),
+    (lambda: chx.set_num_threads("2"), TypeError, "str"),
+    (lambda: chx.set_num_threads(1 << 40), (ValueError, OverflowError), ""),
+    (lambda: chx.devices("native"), TypeError, "no arguments"),
+    (lambda: chx.get_default_device(1), TypeError, "no arguments"),
+    (lambda: chx.ones(2).to(None), TypeError, "NoneType"),
+    (lambda: chx.ones(2).to("native:zero"), chx.DeviceError, "native:zero"),
+])
+def test_bad_arguments(call, kind, words):
+    with pytest.raises(kind, match=words):
+        call()
+    assert chx.get_default_device() == "native:0" and (chx.ones(2) + 1).tolist() == [2, 2]
+
+
+def test_ledger_in_threads():
+    out = run("""
+import os, threading
+os.environ["CHX_ROUTE"] = "sort=staged"
+import chx
+x = chx.ones(100, device="sim:0")
+threads = [threading.Thread(target=lambda: [chx.sort(x) for _ in range(50)]) for _ in range(4)]
+for t in threads:
+    t.start()
+while any(t.is_alive() for t in threads):
+    chx.ledger()
+for t in threads:
+    t.join()
+print([r["calls"] for r in chx.ledger() if r["op"] == "sort"])
+""")
+    assert out == ["[200]"]

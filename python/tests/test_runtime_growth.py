@@ -211,13 +211,15 @@ def test_double_backward_does_not_grow(used):
 
 
 def test_debug_mode_does_not_grow(used):
-    net = Net("native:0")
+    net, counts = Net("native:0"), []
     with chx.debug_mode(nan=True):
-        for _ in range(30):
-            net.step()
+        net.step()
         gc.collect()
-        before, blocks = used(), sys.getallocatedblocks()
-        for _ in range(200):
-            net.step()
-        gc.collect()
-        assert used() == before and abs(sys.getallocatedblocks() - blocks) < 50
+        before = used()
+        for _ in range(6):
+            for _ in range(100):
+                net.step()
+            gc.collect()
+            counts.append(sys.getallocatedblocks())
+            assert used() == before
+    assert min(b - a for a, b in zip(counts, counts[1:])) < 20, counts  # Python's own caches grow at first
