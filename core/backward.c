@@ -266,10 +266,25 @@ static void deliver_inputs(walk *w, pending *p)
     }
 }
 
+/* While the gradient is computed the lock of a binding may be given away, and another thread's backward spend the node: saved values that
+ * are borrowed are held meanwhile. */
+static void hold(chx_array *const *values, int n)
+{
+  for (int i = 0; i < n; i++)
+    if (values[i]) chxi_value_ref(values[i]);
+}
+
+static void let_go(chx_array *const *values, int n)
+{
+  for (int i = 0; i < n; i++) chxi_value_unref(values[i]);
+}
+
 static bool gradients(walk *w, pending *p)
 {
   chx_scope *s = w->s;
   chxi_node *n = p->node;
+  const chx_op *op = n->op;
+  bool saved = false;
   int n_in = n->n_in, n_out = n->n_out;
   if (atomic_load(&n->spent) & w->bit)
     return chx_scope_fail(
@@ -286,7 +301,10 @@ static bool gradients(walk *w, pending *p)
   if (!any) return true;
   for (int i = 0; i < n_in + n_out; i++)
     if (!restore(w, n, i, i < n_in ? n->in[i] : (chxi_edge){n, (uint32_t)(i - n_in)}, &values[i])) return false;
-  chx_node view = {.op = n->op,
+    else saved |= values[i] != NULL;
+  const bool held = saved && !w->record && s->long_work;
+  if (held) hold(values, n_in + n_out);
+  chx_node view = {.op = op,
                    .attr = n->attr,
                    .n_in = n_in,
                    .n_out = n_out,
@@ -298,17 +316,19 @@ static bool gradients(walk *w, pending *p)
                    .need = need};
   chxi_device *home = s->dev;
   s->dev = view.out[0].dev; /* what a gradient creates, it creates there */
-  n->op->grad(s, &view, gx);
+  op->grad(s, &view, gx);
   for (int i = 0; i < n_in && !s->error; i++) {
     if (!gx[i] || !need[i]) continue;
     for (int k = 0; k < n_in + n_out && gx[i]; k++) /* a borrowed header must not be kept */
       if (!w->record && gx[i] == values[k]) gx[i] = chx_detach(s, gx[i]);
     if (gx[i] && !gx[i]->buf) gx[i] = chx_copy(s, gx[i]); /* a scalar */
     if (gx[i]) gx[i] = fit(s, gx[i], n->meta[i].dtype, n->meta[i].ndim, n->meta[i].shape);
-    if (chxi_nans_matter() && gx[i] && !chxi_gradient_nan_free(s, n->op, i, gx[i])) break;
-    if (gx[i]) add_pending(w, n->in[i].node, (int)n->in[i].out, gx[i]);
+    if (chxi_nans_matter() && gx[i] && !chxi_gradient_nan_free(s, op, i, gx[i])) break;
+    if (gx[i] && n->in[i].node) /* else it was cut off meanwhile */
+      add_pending(w, n->in[i].node, (int)n->in[i].out, gx[i]);
   }
   s->dev = home;
+  if (held) let_go(values, n_in + n_out);
   if (!s->error && !(w->flags & (CHX_RETAIN_GRAPH | CHX_CREATE_GRAPH))) chxi_node_spend(n, w->bit);
   return !s->error;
 }

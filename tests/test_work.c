@@ -110,6 +110,53 @@ static void graphs(void)
   chx_scope_end(s);
 }
 
+/* What another thread may do with the graph meanwhile, at each time that it can. */
+typedef struct meddler {
+  int at, begun, cut;
+  chx_scope *s;
+  chx_array *y;
+} meddler;
+
+static int meddle(void *ctx, int begins)
+{
+  meddler *m = ctx;
+  if (!begins || ++m->begun != m->at) return 0;
+  if (m->cut) chx_unchain_backward(m->s, m->y);
+  else chx_backward(m->s, m->y);
+  for (int i = 0; i < 16; i++) square(m->s, 256, 99); /* in the memory that this set free */
+  return 0;
+}
+
+static void shared_graphs(int cut)
+{
+  int right = 0, errors = 0, at = 0, reached = 1;
+  while (reached) {
+    chx_scope *s = chx_scope_begin_with("native:0", CHX_SCOPE_OWNED);
+    meddler m = {.at = ++at, .cut = cut, .s = chx_scope_begin("native:0")};
+    chx_array *x = square(s, 256, 0);
+    chx_require_grad(s, x);
+    chx_array *e = chx_exp(s, x), *y = chx_neg(s, e); /* whose gradient reads its result, which nobody else holds */
+    m.y = chx_neg(s, e);
+    chx_release(e);
+    chx_scope_set_long_work(s, meddle, &m);
+    chx_status st = chx_backward(s, y);
+    chx_scope_set_long_work(s, NULL, NULL);
+    chx_scope_clear(s), chx_scope_clear(m.s);
+    chx_array *g = chx_grad_of(m.s, x);
+    const double one = -1, got = g ? chx_item(m.s, chx_mean(m.s, g, 0, NULL, 0)) : 0;
+    reached = m.begun >= at;
+    const bool whole = fabs(got - one) < 1e-5 || fabs(got - 2 * one) < 1e-5;
+    right += whole || (!g && (cut || st));
+    errors += st != CHX_OK;
+    if (!whole && g) note("at %d: the gradient is %g, want %g or twice that", at, got, one);
+    chx_release(y), chx_release(m.y), chx_release(x);
+    chx_scope_end(m.s);
+    chx_scope_end(s);
+  }
+  ok(at > 3 && right == at, "%s meanwhile: right at %d of %d times, %d errors", cut ? "the graph is cut" : "another backward frees what is saved",
+     right, at, errors);
+}
+
 static void refusals(void)
 {
   told t = {.refuse = 1};
@@ -203,6 +250,8 @@ int main(void)
   setenv("CHX_SIM_DELAY_US", "100000", 1);
   operators();
   graphs();
+  shared_graphs(0);
+  shared_graphs(1);
   refusals();
   waits();
   return done_testing();

@@ -118,7 +118,8 @@ int chx_scope_set_fallback(chx_scope *s, int policy);
 /* chx_scope_set_long_work: have fn told, by the scope's thread, of what takes long in its calls: fn(ctx, 1) before, fn(ctx, 0) after. So
  * a binding gives its interpreter's lock away meanwhile. Told of are, from about 10 us of estimated work on, an operator's kernel with
  * what its route needs, also inside of backward; reading, writing and files; and waiting for a device. In between, chx uses no graph
- * of the program and calls none of its hooks; a deleter (chx_wrap) may be called. fn must not use the scope.
+ * of the program and calls none of its hooks, so that other threads may go back through the same graph or cut it; a deleter (chx_wrap)
+ * may be called. fn must not use the scope.
  * fn(ctx, 0) returns 0 to go on. Otherwise the call fails with CHX_EFAILED, "interrupted"; chx_sync and chx_read, which ask every
  * 20 ms while they wait for a device, do so at once, and what is queued goes on. NULL: nobody is told, which is the default. */
 typedef int (*chx_long_work)(void *ctx, int begins);

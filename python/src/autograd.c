@@ -219,10 +219,15 @@ void py_hooks_clear(py_array *self)
 
 /* ---- backward and grad ------------------------------------------------------------------------------------------------------- */
 
-typedef struct array_list {
+typedef struct array_list { /* with references: hooks and other threads may change what it was read from */
   Py_ssize_t n;
   const chx_array *a[CHX_MAX_OPERANDS];
 } array_list;
+
+static void end_list(array_list *l)
+{
+  while (l->n) chx_release((chx_array *)l->a[--l->n]);
+}
 
 /* One array or a sequence of them; `optional`: with None among them, or None for all. */
 static bool read_list(PyObject *o, const char *what, bool optional, array_list *l)
@@ -231,17 +236,19 @@ static bool read_list(PyObject *o, const char *what, bool optional, array_list *
   if (!o || o == Py_None) return optional || (PyErr_Format(PyExc_TypeError, "%s is None, want arrays", what), false);
   PyObject *list = py_is_array(o) ? PyTuple_Pack(1, o) : PySequence_Fast(o, "want an array or a sequence of arrays");
   if (!list) return false;
-  l->n = PySequence_Fast_GET_SIZE(list);
-  if (l->n > CHX_MAX_OPERANDS)
-    PyErr_Format(PyExc_ValueError, "%s: %zd arrays are given, want at most %d", what, l->n, CHX_MAX_OPERANDS);
-  for (Py_ssize_t i = 0; i < l->n && !PyErr_Occurred(); i++) {
-    PyObject *v = PySequence_Fast_GET_ITEM(list, i);
-    if (py_is_array(v)) l->a[i] = py_a(v);
-    else if (optional && v == Py_None) l->a[i] = NULL;
-    else PyErr_Format(PyExc_TypeError, "%s has an object of type %s, want arrays", what, Py_TYPE(v)->tp_name);
+  Py_ssize_t n = PySequence_Fast_GET_SIZE(list);
+  if (n > CHX_MAX_OPERANDS)
+    PyErr_Format(PyExc_ValueError, "%s: %zd arrays are given, want at most %d", what, n, CHX_MAX_OPERANDS);
+  for (; l->n < n && !PyErr_Occurred(); l->n++) {
+    PyObject *v = PySequence_Fast_GET_ITEM(list, l->n);
+    l->a[l->n] = py_is_array(v) ? chx_keep(py_a(v)) : NULL;
+    if (!py_is_array(v) && !(optional && v == Py_None))
+      PyErr_Format(PyExc_TypeError, "%s has an object of type %s, want arrays", what, Py_TYPE(v)->tp_name);
   }
   Py_DECREF(list);
-  return !PyErr_Occurred();
+  if (!PyErr_Occurred()) return true;
+  end_list(l);
+  return false;
 }
 
 static bool same_count(const array_list *ys, const array_list *gys)
@@ -259,12 +266,12 @@ static unsigned flags_of(const walk_options *o)
   return (o->retain ? CHX_RETAIN_GRAPH : 0) | (o->create ? CHX_CREATE_GRAPH : 0) | (o->unused ? CHX_ALLOW_UNUSED : 0);
 }
 
-static PyObject *go_back(chx_scope *s, const array_list *ys, const array_list *gys, const walk_options *o)
+static bool go_back(chx_scope *s, const array_list *ys, const array_list *gys, const walk_options *o)
 {
   chx_backprop_id id;
-  if (!same_count(ys, gys) || !py_graph_from(o->graph, "backward", &id)) return NULL;
+  if (!same_count(ys, gys) || !py_graph_from(o->graph, "backward", &id)) return false;
   chx_backward_with(s, ys->a, gys->n ? gys->a : NULL, (int)ys->n, id, flags_of(o));
-  return py_check(s) ? Py_NewRef(Py_None) : NULL;
+  return py_check(s);
 }
 
 static PyObject *backward_method(PyObject *self, PyObject *args, PyObject *kwargs)
@@ -272,13 +279,15 @@ static PyObject *backward_method(PyObject *self, PyObject *args, PyObject *kwarg
   static char *keywords[] = {"grad", "backprop_id", "retain_graph", "create_graph", NULL};
   PyObject *g = NULL;
   walk_options o = {0};
-  array_list ys = {1, {py_a(self)}}, gys;
+  array_list ys = {1, {py_a(self)}}, gys = {0};
   chx_scope *s = py_scope();
   if (!s ||
       !PyArg_ParseTupleAndKeywords(args, kwargs, "|O$Opp:backward", keywords, &g, &o.graph, &o.retain, &o.create) ||
       !read_list(g, "grad", true, &gys))
     return NULL;
-  return go_back(s, &ys, &gys, &o);
+  bool done = go_back(s, &ys, &gys, &o);
+  end_list(&gys);
+  return done ? Py_NewRef(Py_None) : NULL;
 }
 
 static PyObject *backward(PyObject *m, PyObject *args, PyObject *kwargs)
@@ -286,40 +295,48 @@ static PyObject *backward(PyObject *m, PyObject *args, PyObject *kwargs)
   static char *keywords[] = {"outputs", "grads", "backprop_id", "retain_graph", "create_graph", NULL};
   PyObject *y, *g = NULL;
   walk_options o = {0};
-  array_list ys, gys;
+  array_list ys = {0}, gys = {0};
   chx_scope *s = py_scope();
   (void)m;
   if (!s ||
       !PyArg_ParseTupleAndKeywords(args, kwargs, "O|O$Opp:backward", keywords, &y, &g, &o.graph, &o.retain, &o.create) ||
-      !read_list(y, "outputs", false, &ys) || !read_list(g, "grads", true, &gys))
+      !read_list(y, "outputs", false, &ys))
     return NULL;
-  return go_back(s, &ys, &gys, &o);
+  bool done = read_list(g, "grads", true, &gys) && go_back(s, &ys, &gys, &o);
+  end_list(&ys), end_list(&gys);
+  return done ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *list_of(chx_array **a, Py_ssize_t n)
+{
+  PyObject *list = PyList_New(n);
+  for (Py_ssize_t i = 0; i < n; i++) {
+    PyObject *o = !list ? (chx_release(a[i]), NULL) : a[i] ? py_wrap(a[i]) : Py_NewRef(Py_None);
+    if (list && o) PyList_SET_ITEM(list, i, o);
+    else Py_CLEAR(list);
+  }
+  return list;
 }
 
 static PyObject *grad(PyObject *m, PyObject *args, PyObject *kwargs)
 {
   static char *keywords[] = {"outputs", "inputs", "grads", "backprop_id", "retain_graph", "create_graph", "allow_unused", NULL};
-  PyObject *y, *x, *g = NULL;
+  PyObject *y, *x, *g = NULL, *list = NULL;
   walk_options o = {0};
-  array_list ys, xs, gys;
+  array_list ys = {0}, xs = {0}, gys = {0};
   chx_array *gxs[CHX_MAX_OPERANDS];
   chx_backprop_id id;
   chx_scope *s = py_scope();
   (void)m;
   if (!s ||
-      !PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$Oppp:grad", keywords, &y, &x, &g, &o.graph, &o.retain, &o.create,
-                                   &o.unused) ||
-      !read_list(y, "outputs", false, &ys) || !read_list(x, "inputs", false, &xs) ||
-      !read_list(g, "grads", true, &gys) || !same_count(&ys, &gys) || !py_graph_from(o.graph, "grad", &id))
+      !PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$Oppp:grad", keywords, &y, &x, &g, &o.graph, &o.retain, &o.create, &o.unused))
     return NULL;
-  chx_grad(s, ys.a, (int)ys.n, xs.a, (int)xs.n, gys.n ? gys.a : NULL, id, flags_of(&o), gxs);
-  if (!py_check(s)) return NULL;
-  PyObject *list = PyList_New(xs.n);
-  for (Py_ssize_t i = 0; i < xs.n; i++) {
-    PyObject *r = !list ? (chx_release(gxs[i]), NULL) : gxs[i] ? py_wrap(gxs[i]) : Py_NewRef(Py_None);
-    if (list && r) PyList_SET_ITEM(list, i, r);
-    else Py_CLEAR(list);
+  if (read_list(y, "outputs", false, &ys) && read_list(x, "inputs", false, &xs) && read_list(g, "grads", true, &gys) &&
+      same_count(&ys, &gys) && py_graph_from(o.graph, "grad", &id)) {
+    chx_grad(s, ys.a, (int)ys.n, xs.a, (int)xs.n, gys.n ? gys.a : NULL, id, flags_of(&o), gxs);
+    if (py_check(s)) list = list_of(gxs, xs.n);
   }
+  end_list(&ys), end_list(&xs), end_list(&gys);
   return list;
 }
 

@@ -156,6 +156,7 @@ static PyObject *run_variadic(const py_op *f, chx_scope *s, PyObject *list, cons
                               bool *fits)
 {
   PyObject *items = PySequence_Fast(list, "want a sequence of arrays"), *r = NULL;
+  if (items && PyList_Check(items)) Py_SETREF(items, PyList_AsTuple(items)); /* other threads may change the list meanwhile */
   if (!items) return NULL;
   Py_ssize_t n = PySequence_Fast_GET_SIZE(items);
   *fits = n <= CHX_MAX_OPERANDS;
