@@ -32,9 +32,9 @@ typedef struct chxi_dl_managed { /* DLManagedTensorVersioned */
   chxi_dl_tensor tensor;
 } chxi_dl_managed;
 
-static inline bool chxi_dl_is_host(int32_t device_type)
+static inline bool chxi_dl_is_host(int32_t number)
 {
-  return device_type == CHXI_DL_CPU || device_type == CHXI_DL_CUDA_HOST || device_type == CHXI_DL_ROCM_HOST;
+  return number == CHXI_DL_CPU || number == CHXI_DL_CUDA_HOST || number == CHXI_DL_ROCM_HOST;
 }
 
 const char *chxi_dl_device_name(int32_t type); /* "CUDA" */

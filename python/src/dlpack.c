@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum { READ_ONLY = 1, IS_COPIED = 2 };                                                  /* flags */
-enum { CPU = 1, CUDA = 2, CUDA_HOST = 3, ROCM = 10, ROCM_HOST = 11, EXTENSION = 12 }; /* device types */
+enum { CPU = 1, CUDA = 2, CUDA_HOST = 3, OPENCL = 4, ROCM = 10, ROCM_HOST = 11, EXTENSION = 12 }; /* device types */
 
 typedef struct dl_tensor {
   void *data;
@@ -167,8 +167,9 @@ static PyObject *dlpack_device(PyObject *self, PyObject *unused)
   (void)unused;
   if (!s) return NULL;
   if (chx_dlpack_type(s, py_a(self), &type, &id)) return refused(s);
-  if (type != EXTENSION) return Py_BuildValue("(ii)", type, id);
-  PyErr_Format(PyExc_BufferError, "%s has no number of its own in DLPack: chx alone takes its arrays, x.to('native:0') has one",
+  /* Libraries that ask know neither; PyTorch, told of OpenCL, fails after it has ended the tensor, which is then ended twice. */
+  if (type != EXTENSION && type != OPENCL) return Py_BuildValue("(ii)", type, id);
+  PyErr_Format(PyExc_BufferError, "%s has no number in DLPack that other array libraries know: want x.to('native:0')",
                chx_device(py_a(self)));
   return NULL;
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Shared by the tests of the Python package."""
 import gc
+import os
 
 import numpy as np
 import pytest
@@ -38,6 +39,12 @@ def sample(dtype, shape, seed=0, low=-4, high=4):
     if kind == "i":
         return rng.integers(low, high + 1, shape).astype(dtype)
     return rng.uniform(low, high, shape).astype(dtype)
+
+
+def rss():
+    """Bytes of this process in memory."""
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture
