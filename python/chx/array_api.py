@@ -166,7 +166,8 @@ def cumulative_prod(x, /, *, axis=None, dtype=None, include_initial=False):
 
 # ---- inspection ----------------------------------------------------------------------------------------------------------------------
 
-_DTYPES = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 complex64 complex128".split()
+# Of complex numbers chx has arrays, but no arithmetic.
+_DTYPES = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64".split()
 
 
 def _has_boolean_indexing():
@@ -201,7 +202,7 @@ class _Info:
         }
 
     def dtypes(self, *, device=None, kind=None):
-        """The standard's dtypes by their names, which every device has; kind as isdtype's."""
+        """The standard's dtypes by their names that can be computed with, on every device; kind as isdtype's."""
         with chx.using_device(device or chx.get_default_device()):  # an error where there is none
             return {n: chx.dtype(n) for n in _DTYPES if kind is None or isdtype(chx.dtype(n), kind)}
 

@@ -42,6 +42,14 @@ typedef struct dl_old {
   void (*deleter)(struct dl_old *);
 } dl_old;
 
+/* A tuple of two ints, of which one may be an enum's. */
+static bool read_pair(PyObject *o, const char *what, int *a, int *b)
+{
+  if (PyTuple_Check(o) && PyTuple_GET_SIZE(o) == 2) return PyArg_ParseTuple(o, "ii", a, b);
+  PyErr_Format(PyExc_TypeError, "%s is %R, want a pair of ints", what, o);
+  return false;
+}
+
 /* ---- export ---------------------------------------------------------------------------------------------------------------- */
 
 static void end_old(dl_old *m)
@@ -143,8 +151,8 @@ static PyObject *dlpack(PyObject *self, PyObject *args, PyObject *kwargs)
   chx_scope *s = py_scope();
   if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOOO:__dlpack__", keywords, &stream, &most, &device, &copy))
     return NULL;
-  if (most != Py_None && !PyArg_ParseTuple(most, "ii;max_version is a pair of ints", &major, &minor)) return NULL;
-  if (device != Py_None && !PyArg_ParseTuple(device, "ii;dl_device is a pair of ints", &type, &id)) return NULL;
+  if (most != Py_None && !read_pair(most, "max_version", &major, &minor)) return NULL;
+  if (device != Py_None && !read_pair(device, "dl_device", &type, &id)) return NULL;
   if (!has_no_graph(s, a)) return NULL;
   if (chx_dlpack_type(s, a, &own, &own_id)) {
     if (type != CPU) return refused(s);
@@ -222,10 +230,8 @@ static bool consumer_queue(chx_scope *s, PyObject *o, void **queue)
     PyErr_Clear(); /* then the tensor alone tells */
     return true;
   }
-  PyObject *pair = PySequence_Tuple(numbers); /* of what may be enums */
+  const bool read = read_pair(numbers, "__dlpack_device__()", &type, &id);
   Py_DECREF(numbers);
-  const bool read = pair && PyArg_ParseTuple(pair, "ii;__dlpack_device__ gives a pair of ints", &type, &id);
-  Py_XDECREF(pair);
   if (!read) return false;
   if (type == CPU || type == CUDA_HOST || type == ROCM_HOST) return true;
   const char *device = chx_dlpack_device(s, type, id);
