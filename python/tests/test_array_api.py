@@ -3,6 +3,9 @@
 against NumPy, inspection; and what else stands on it, where that is installed."""
 import inspect
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -289,6 +292,26 @@ def test_array_api_compat():
     a = chx.array(X)
     assert compat.array_namespace(a, a) is xp and compat.is_array_api_obj(a) and compat.device(a) == "native:0"
     assert compat.size(a) == 12 and compat.to_device(a, "sim:0").device == "sim:0"
+
+
+SCIPY = """
+import numpy as np, scipy.integrate, scipy.special
+import chx
+x = np.linspace(0.1, 0.9, 12).reshape(3, 4)
+for device in ("native:0", "sim:0"):
+    a = chx.array(x, device=device)
+    for f in (lambda v: scipy.special.softmax(v, axis=1), lambda v: scipy.integrate.trapezoid(v, axis=0), scipy.special.expit):
+        y = f(a)
+        assert isinstance(y, chx.ndarray) and y.device == device
+        np.testing.assert_allclose(chx.to_numpy(y), f(x), rtol=1e-14)
+"""
+
+
+def test_scipy():
+    pytest.importorskip("scipy", "1.15")
+    env = dict(os.environ, SCIPY_ARRAY_API="1")
+    r = subprocess.run([sys.executable, "-c", SCIPY], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    assert r.returncode == 0, r.stdout
 
 
 def softmax(x):
