@@ -4,8 +4,8 @@
  * handlers of their own, since more than a lock is theirs.
  *
  * What other threads' calls have for as long as they run is free when the child meets it, and chxi_forks tells that it is
- * of before: memory that is lent to the host or pinned to the device (transfer.c), a queue (stream.c). What this cannot
- * give back is a node's lock (node.c), while a thread adds to the gradient of that leaf.
+ * of before: memory that is lent to the host or pinned to the device (transfer.c), a queue (stream.c), a leaf's gradient
+ * (node.c). What such a call was writing at the fork, a gradient say, may be half written in the child.
  */
 #include "runtime.h"
 

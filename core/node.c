@@ -129,8 +129,8 @@ static chxi_node *node_new(chx_scope *s, size_t bytes, uint64_t mask)
     return NULL;
   }
   atomic_init(&n->refs, 1);
-  n->lock = (atomic_flag)ATOMIC_FLAG_INIT;
   n->user = false;
+  atomic_init(&n->lock, 0);
   n->n_in = n->n_out = 0;
   n->bytes = (uint32_t)bytes;
   atomic_init(&n->mask, mask);
@@ -287,12 +287,16 @@ int chx_is_backprop_required(const chx_scope *s, const chx_array *a)
   return s && a && s->grad_mode && (a->mask & s->active) != 0;
 }
 
+/* One that was held at a fork, by a thread that the child does not have, is taken over. */
 static void lock_node(chxi_node *n)
 {
-  while (atomic_flag_test_and_set_explicit(&n->lock, memory_order_acquire)) {}
+  const uint16_t mine = (uint16_t)(chxi_forks + 1);
+  uint16_t seen = 0;
+  while (!atomic_compare_exchange_weak_explicit(&n->lock, &seen, mine, memory_order_acquire, memory_order_relaxed))
+    if (seen == mine) seen = 0;
 }
 
-static void unlock_node(chxi_node *n) { atomic_flag_clear_explicit(&n->lock, memory_order_release); }
+static void unlock_node(chxi_node *n) { atomic_store_explicit(&n->lock, 0, memory_order_release); }
 
 /* The entry of graph id, made if `make`; the node is locked. NULL without `make`: there is none; with: out of memory. */
 static chxi_leaf_grad *leaf_grad(chxi_node *n, int id, bool make)

@@ -298,7 +298,7 @@ typedef struct chxi_leaf_grad { struct chxi_leaf_grad *next; int id; chx_array *
 
 struct chxi_node {
   atomic_int refs;
-  atomic_flag lock;
+  _Atomic uint16_t lock;   /* 0: free; else chxi_forks + 1 of the process in which a thread has it */
   bool user;               /* op is that of a chxi_function, which the node owns */
   uint16_t n_in, n_out;
   uint32_t bytes;          /* of this object */

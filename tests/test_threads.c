@@ -196,6 +196,53 @@ static void forked_while_busy(void)
   is_int(wrong, 0, "children of 100 forks while two threads are in the core that hang or go wrong");
 }
 
+static void *add_gradients(void *arg)
+{
+  (void)arg;
+  while (!stop) {
+    chx_scope *s = chx_scope_begin("native:0");
+    chx_backward(s, chx_sum(s, chx_mul(s, weight, weight), 0, NULL, 0));
+    chx_scope_end(s);
+  }
+  return NULL;
+}
+
+/* The gradient that a thread adds to at a fork may be half of it in the child, but the child can go on with it. */
+static void forked_while_adding(void)
+{
+  if (!THREADS_AFTER_FORK) {
+    skip(1, "fork: not under the thread sanitizer");
+    return;
+  }
+  pthread_t t[2];
+  int wrong = 0;
+  chx_scope *s = chx_scope_begin("native:0");
+  chx_array *w = chx_full(s, CHX_F64, 1, (int64_t[]){1 << 16}, 1);
+  weight = w;
+  chx_require_grad(s, w);
+  stop = 0;
+  for (int i = 0; i < 2; i++) pthread_create(&t[i], NULL, add_gradients, NULL);
+  fflush(stdout);
+  for (int i = 0; i < 50 && wrong < 3; i++) {
+    pid_t pid = fork();
+    if (!pid) {
+      alarm(10);
+      chx_scope *own = chx_scope_begin("native:0");
+      chx_set_grad(own, w, NULL);
+      chx_backward(own, chx_sum(own, chx_mul(own, w, w), 0, NULL, 0));
+      double g = chx_item(own, chx_sum(own, chx_grad_of(own, w), 0, NULL, 0));
+      _exit(g == 2 << 16 && !chx_scope_error(own) ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    wrong += status != 0;
+  }
+  stop = 1;
+  for (int i = 0; i < 2; i++) pthread_join(t[i], NULL);
+  is_int(wrong, 0, "children of 50 forks while threads add to a gradient, which hang or go wrong");
+  chx_scope_end(s);
+}
+
 /* ---- children of a process whose other threads have the device's memory open --------------------------------------------------- */
 
 static void *lend_and_pin(void *arg)
@@ -254,5 +301,6 @@ int main(void)
   forked("native:0", 0);
   forked("sim:0", 2);
   forked_while_busy();
+  forked_while_adding();
   return done_testing();
 }
