@@ -240,7 +240,7 @@ typedef struct pool_job { fake_tensor x, y; pooling p; const float *from; float 
 static float mean_of(const pool_job *j, int image, int channel, const int out[3])
 {
   int tap[3] = {0}, all = 0, inside = 0;
-  double sum = 0;
+  double total = 0;
   do {
     int in[3] = {0};
     bool is = true;
@@ -249,9 +249,9 @@ static float mean_of(const pool_job *j, int image, int channel, const int out[3]
       is = is && in[d] >= 0 && in[d] < j->x.dim[d + 2];
     }
     all++, inside += is;
-    if (is) sum += (double)j->from[fake_place(&j->x, image, channel, in)];
+    if (is) total += (double)j->from[fake_place(&j->x, image, channel, in)];
   } while (fake_next(tap, j->p.size, j->p.n));
-  return (float)(sum / (j->p.mode == CUDNN_POOLING_AVERAGE_COUNT_EXCLUDE_PADDING ? inside : all));
+  return (float)(total / (j->p.mode == CUDNN_POOLING_AVERAGE_COUNT_EXCLUDE_PADDING ? inside : all));
 }
 
 static void pool(void *of)
