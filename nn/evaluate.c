@@ -22,9 +22,13 @@ chx_array *chx_nn_count_correct(chx_scope *s, const chx_array *y, const chx_arra
   return chx_scope_rewind(s, mark, n);
 }
 
-/* Test mode for the tree, and each link's own mode again. */
+/* Test mode for the tree, and each link's own mode again. A forward may add and take away links in between. */
+typedef struct link_mode {
+  const chx_link *l;
+  uint8_t train, finetune;
+} link_mode;
 typedef struct modes {
-  uint8_t *train;
+  link_mode *of;
   int n;
 } modes;
 
@@ -33,29 +37,41 @@ static modes enter_test(chx_scope *s, chx_link *model)
   modes m = {0};
 
   for (chx_link *l = NULL; (l = chx_link_next_link(model, l));) m.n++;
-  m.train = malloc((size_t)m.n * 2 + 1);
-  if (!m.train) {
+  m.of = malloc((size_t)m.n * sizeof *m.of);
+  if (!m.of) {
     nn_nomem(s, "chx_nn_evaluate");
     return m;
   }
   m.n = 0;
   for (chx_link *l = NULL; (l = chx_link_next_link(model, l));) {
-    m.train[m.n++] = l->train;
-    m.train[m.n++] = l->finetune;
+    m.of[m.n++] = (link_mode){l, l->train, l->finetune};
     l->train = 0;
   }
   return m;
 }
 
+/* l's mode of before, from *at on in nearly all cases; a link that came since takes on the model's. */
+static link_mode mode_before(modes m, const chx_link *l, int *at)
+{
+  int i = *at;
+
+  if (i >= m.n || m.of[i].l != l)
+    for (i = 0; i < m.n && m.of[i].l != l;) i++;
+  if (i == m.n) return (link_mode){l, m.of[0].train, 0};
+  *at = i + 1;
+  return m.of[i];
+}
+
 static void leave_test(modes m, chx_link *model)
 {
-  int i = 0;
+  int at = 0;
 
-  for (chx_link *l = NULL; m.train && (l = chx_link_next_link(model, l));) {
-    l->train = m.train[i++];
-    l->finetune = m.train[i++];
+  for (chx_link *l = NULL; m.of && (l = chx_link_next_link(model, l));) {
+    link_mode before = mode_before(m, l, &at);
+    l->train = before.train;
+    l->finetune = before.finetune;
   }
-  free(m.train);
+  free(m.of);
 }
 
 chx_status chx_nn_evaluate(chx_scope *s, chx_link *model, const chx_nn_dataset *d, int64_t batch, chx_nn_loss fn,

@@ -215,6 +215,36 @@ static void test_cnn_shapes(void)
   chx_scope_end(s);
 }
 
+/* A link that makes its children over when it is called first. */
+static chx_array *remaking_forward(chx_scope *s, chx_link *l, const chx_array *x)
+{
+  if (chx_link_n_children(l) == 3) {
+    chx_link_free(chx_link_child(l, 0));
+    for (int i = 0; i < 20; i++) chx_link_add(s, l, (char[]){(char)('d' + i), 0}, chx_link_flatten(s));
+  }
+  return chx_link_call(s, chx_link_find(l, "c"), x);
+}
+static const chx_link_class remaking_class = {.size = sizeof remaking_class, .name = "Remaking", .forward = remaking_forward};
+
+static void test_tree_changed(void)
+{
+  chx_scope *s = chx_scope_begin(NULL);
+  chx_nn_dataset *d = blobs(s, 10);
+  chx_link *l = chx_link_new(s, &remaking_class);
+  double loss;
+  int right = 1;
+
+  for (int i = 0; i < 3; i++) chx_link_add(s, l, (char[]){(char)('a' + i), 0}, chx_link_linear(s, 0, 3, NULL));
+  chx_link_set_train(chx_link_child(l, 1), 0);
+  is_int(chx_nn_evaluate(s, l, d, 4, NULL, NULL, &loss, NULL), CHX_OK, "a forward may change the tree: %s", chx_scope_message(s));
+  is_int(chx_link_n_children(l), 22, "one child less, 20 more");
+  for (int i = 1; i < 22; i++) right &= chx_link_is_train(chx_link_child(l, i));
+  ok(chx_link_is_train(l) && right && !chx_link_is_train(chx_link_child(l, 0)), "each link is in its own mode again, new ones in the model's");
+  chx_link_free(l);
+  chx_nn_dataset_free(d);
+  chx_scope_end(s);
+}
+
 int main(void)
 {
   char command[128];
@@ -223,6 +253,7 @@ int main(void)
   test_run();
   test_regression_and_errors();
   test_cnn_shapes();
+  test_tree_changed();
   snprintf(command, sizeof command, "rm -r %s", dir);
   return system(command) ? 1 : done_testing();
 }
