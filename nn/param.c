@@ -104,7 +104,10 @@ chx_status chx_link_add_param(chx_scope *s, chx_link *link, const char *name, in
                        (long long)shape[i]);
     }
   if (!chx_scope_error(s) && known) make_array(s, p);
+  if (!chx_scope_error(s) && p->index != link->n_params) /* by its place in the list it would be another's */
+    chx_scope_fail(s, CHX_EARG, "chx_link_add_param: the initializer of %s declared a value of the same link", name);
   if (chx_scope_error(s)) {
+    chx_release(p->a);
     free(p);
     return chx_scope_error(s);
   }

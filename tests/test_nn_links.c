@@ -467,6 +467,27 @@ static void test_memory(void)
   chx_scope_end(s);
 }
 
+/* ---- an initializer that declares ---------------------------------------------------------------------------------------------- */
+
+static chx_array *declaring(chx_scope *s, const chx_nn_init *self, int dtype, int ndim, const int64_t *shape)
+{
+  chx_nn_init one = chx_nn_init_constant(1);
+  chx_link_add_param(s, (chx_link *)(uintptr_t)self->ctx, "inner", dtype, ndim, shape, &one);
+  return chx_ones(s, dtype, ndim, shape);
+}
+
+static void test_declaring_initializer(void)
+{
+  chx_scope *s = chx_scope_begin(NULL);
+  chx_link *l = chx_link_sequential(s);
+  chx_nn_init init = {.fn = declaring, .ctx = l};
+  is_int(chx_link_add_param(s, l, "outer", CHX_F32, 1, SHAPE(3), &init), CHX_EARG, "%s", chx_scope_message(s));
+  chx_scope_clear(s);
+  ok(n_params(l) == 1 && chx_link_find_param(l, "inner"), "only the inner one is there");
+  chx_link_free(l);
+  chx_scope_end(s);
+}
+
 /* ---- misuse ------------------------------------------------------------------------------------------------------------------- */
 
 static void test_misuse(void)
@@ -509,6 +530,7 @@ int main(void)
   test_copy();
   test_params();
   test_memory();
+  test_declaring_initializer();
   test_misuse();
   return done_testing();
 }
