@@ -287,6 +287,18 @@ static PyObject *forward(PyObject *o, PyObject *args, PyObject *kwargs)
   return PyErr_Format(PyExc_NotImplementedError, "class %s has no method forward(self, x)", Py_TYPE(o)->tp_name), NULL;
 }
 
+/* What completion offers. */
+static PyObject *dir(PyObject *o, PyObject *u)
+{
+  (void)u;
+  PyObject *list = PyObject_CallMethod((PyObject *)&PyBaseObject_Type, "__dir__", "O", o);
+  PyObject *members = ((py_link *)o)->members, *done = NULL;
+  if (list && members) done = PyObject_CallMethod(list, "extend", "O", members);
+  if (members && !done) Py_CLEAR(list);
+  Py_XDECREF(done);
+  return list;
+}
+
 static PyObject *refuse_copy(PyObject *o, PyObject *u)
 {
   (void)u;
@@ -343,6 +355,7 @@ PyMethodDef py_link_methods[] = {
          "For classes of one's own: called before forward while a parameter has no shape; calls init_param.")},
     {"forward", py_function(forward), METH_VARARGS | METH_KEYWORDS,
      DOC("forward", "($self, x)", "For classes of one's own: the result for x.")},
+    {"__dir__", dir, METH_NOARGS, NULL},
     {"__deepcopy__", py_link_deepcopy, METH_O, NULL},
     {"__copy__", refuse_copy, METH_NOARGS, NULL},
     {"__reduce_ex__", refuse_copy, METH_O, NULL},

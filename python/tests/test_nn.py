@@ -223,7 +223,7 @@ def test_attributes():
     assert net.l1.W.grad is None
     net.note = "b"
     del net.note
-    assert not hasattr(net, "note")
+    assert not hasattr(net, "note") and {"l1", "w", "seen", "forward", "params"} <= set(dir(net))
 
 
 def test_lazy_parameters():
@@ -245,6 +245,28 @@ def test_lazy_parameters():
         Affine().init_param("w", (2, 3))
     with pytest.raises(ValueError, match="no shape yet"):
         Affine().w = 3
+
+
+def test_children_made_in_forward():
+    class Late(nn.Link):
+        def forward(self, x):
+            if not hasattr(self, "l0"):
+                for i in range(20):
+                    self.add_link("l%d" % i, nn.Linear(x.shape[1], x.shape[1]))
+            for link in self:
+                x = link(x)
+            return x
+
+    x = sample("float32", (4, 3))
+    net = nn.Sequential(Late(), nn.Dropout(0.5))
+    net[1].test()
+    with chx.no_backprop():
+        assert nn.predict(net, x).shape == (4,)
+    assert len(net[0]) == 20 and net[0].training and net[0].l19.training and not net[1].training
+    o = nn.Linear(2, 2, initialW=lambda shape, dtype: chx.ones(shape, dtype))
+    with pytest.raises(ValueError, match="declared a value of the same link"):
+        o.v = nn.Parameter((2,), lambda shape, dtype: (setattr(o, "u", nn.Parameter((2,), 1)), chx.ones(shape, dtype))[1])
+    assert o.u.tolist() == [1, 1] and not hasattr(o, "v")
 
 
 def test_links_in_python_and_in_c_nest():
