@@ -63,7 +63,11 @@ class iinfo:
 
 def isdtype(dtype, kind):
     """Whether a dtype is of a kind: a dtype, 'bool', 'signed integer', 'unsigned integer', 'integral', 'real floating', 'complex
-    floating', 'numeric', or one of a tuple of these."""
+    floating', 'numeric', or one of a tuple of these.
+
+    >>> chx.isdtype(chx.int8, "integral")
+    True
+    """
     dtype = _core.dtype(dtype)
     if isinstance(kind, tuple):
         return any([isdtype(dtype, k) for k in kind])
@@ -84,7 +88,11 @@ def _weak(dtype, scalar):
 
 
 def result_type(*arrays_and_dtypes):
-    """The dtype of a result of these arrays, dtypes and Python numbers together; the numbers are weak, as in an expression."""
+    """The dtype of a result of these arrays, dtypes and Python numbers together; the numbers are weak, as in an expression.
+
+    >>> chx.result_type(chx.ones(2, dtype="float32"), 1.5)
+    chx.float32
+    """
     weak = [x for x in arrays_and_dtypes if type(x) in (bool, int, float, complex)]
     strong = [_strong(x) for x in arrays_and_dtypes if type(x) not in (bool, int, float, complex)]
     if not arrays_and_dtypes:
@@ -100,6 +108,10 @@ def result_type(*arrays_and_dtypes):
 
 
 def can_cast(from_, to):
-    """Whether values of a dtype (or array) may become another without loss, as promotion has it."""
+    """Whether values of a dtype (or array) may become another without loss, as promotion has it.
+
+    >>> chx.can_cast("int8", "int32"), chx.can_cast("float32", "int32")
+    (True, False)
+    """
     to = _core.dtype(to)
     return _core.promote_types(_strong(from_), to) == to

@@ -11,7 +11,12 @@ from chx._statistics import ptp, std, var  # noqa: F401
 
 
 def conj(self):
-    """The array itself, which must be real: complex arrays are stored and read, not computed with."""
+    """The array itself, which must be real: complex arrays are stored and read, not computed with.
+
+    >>> x = chx.ones(2)
+    >>> x.conj() is x
+    True
+    """
     if self.dtype.kind == "c":
         raise TypeError("conj: the array is of %s, want a real dtype" % self.dtype)
     return self
@@ -21,24 +26,45 @@ conjugate = conj
 
 
 def sort(self, axis=-1, kind=None, order=None, *, stable=None):
-    """Sorts in place along an axis, NaN last."""
+    """Sorts in place along an axis, NaN last.
+
+    >>> x = chx.array([3, 1, 2])
+    >>> x.sort()
+    >>> x
+    array([1, 2, 3])
+    """
     self[...] = chx.sort(self, axis=axis, kind=kind, order=order, stable=stable)
 
 
 def compress(self, condition, axis=None, out=None):
-    """The elements along an axis where the condition is true."""
+    """The elements along an axis where the condition is true.
+
+    >>> chx.array([1, 2, 3]).compress([True, False, True])
+    array([1, 3])
+    """
     return chx.compress(condition, self, axis, out)
 
 
 def tobytes(self, order="C"):
-    """The elements' bytes in C order, or in Fortran's for order 'F'; copied from any device."""
+    """The elements' bytes in C order, or in Fortran's for order 'F'; copied from any device.
+
+    >>> chx.array([1, 2], dtype="int8").tobytes()
+    b'\\x01\\x02'
+    """
     if order not in ("C", "F"):
         raise ValueError("tobytes: order is %r, want 'C' or 'F'" % (order,))
     return (self if order == "C" else self.T).__reduce__()[1][2]
 
 
 def tofile(self, file):
-    """Writes the elements' bytes in C order to a file, or a path."""
+    """Writes the elements' bytes in C order to a file, or a path.
+
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "x")
+    >>> chx.array([1, 2], dtype="int8").tofile(path)
+    >>> open(path, "rb").read()
+    b'\\x01\\x02'
+    """
     if hasattr(file, "write"):
         file.write(tobytes(self))
     else:
@@ -47,12 +73,24 @@ def tofile(self, file):
 
 
 def dumps(self):
-    """The array as bytes of pickle."""
+    """The array as bytes of pickle.
+
+    >>> import pickle
+    >>> pickle.loads(chx.array([1, 2]).dumps())
+    array([1, 2])
+    """
     return pickle.dumps(self)
 
 
 def dump(self, file):
-    """Writes the array's pickle to a file, or a path."""
+    """Writes the array's pickle to a file, or a path.
+
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "x.pkl")
+    >>> chx.ones(2).dump(path)
+    >>> os.path.getsize(path) > 0
+    True
+    """
     if hasattr(file, "write"):
         pickle.dump(self, file)
     else:

@@ -162,6 +162,7 @@ bool py_graph_from(PyObject *o, const char *what, chx_backprop_id *id); /* a Bac
 bool py_graph_recorded(chx_scope *s, chx_backprop_id id);
 bool py_random_init(PyObject *module);                    /* random.c */
 chx_array *py_import_dlpack(chx_scope *s, PyObject *o, int copy); /* dlpack.c; copy as py_array_from's */
+bool py_examples_init(PyObject *module);               /* examples.c: adds them to the documentation of what is there */
 bool py_modes_init(PyObject *module);                     /* mode.c */
 #define py_function(f) ((PyCFunction)(void (*)(void))(f))
 

@@ -40,7 +40,7 @@ static bool init(PyObject *m)
                                               PyExc_RuntimeError, NULL);
   if (!py_device_error || PyModule_AddObject(m, "DeviceError", Py_NewRef(py_device_error)) < 0) return false;
   return py_dtypes_init(m) && py_numbers_init() && py_index_init() && py_ops_init(m) && add_type(m) && add_functions(m) &&
-         py_modes_init(m) && py_graphs_init(m) && py_functions_init(m) && py_random_init(m) && py_debug_init() &&
+         py_modes_init(m) && py_graphs_init(m) && py_functions_init(m) && py_random_init(m) && py_debug_init() && py_examples_init(m) &&
          PyModule_AddStringConstant(m, "__version__", chx_version()) == 0;
 }
 

@@ -148,8 +148,12 @@ static PyMethodDef methods[] = {
     {"_permutation", permutation, METH_VARARGS, "_permutation(n, device)"},
     {"_of_process", of_process, METH_NOARGS | METH_CLASS, "_of_process(): one that draws from the process's generator"},
     {"get_state", get_state, METH_NOARGS,
-     "get_state($self)\n--\n\nThe seed and how far the numbers have come: a tuple of two integers."},
-    {"set_state", set_state, METH_O, "set_state($self, state)\n--\n\nGoes on where get_state was called."},
+     "get_state($self)\n--\n\nThe seed and how far the numbers have come: a tuple of two integers.\n\n"
+     "Example\n  >>> chx.random.seed(7)\n  >>> chx.random.get_state()\n  (7, 0)"},
+    {"set_state", set_state, METH_O,
+     "set_state($self, state)\n--\n\nGoes on where get_state was called.\n\n"
+     "Example\n  >>> state = chx.random.get_state()\n  >>> x = chx.random.uniform(size=3)\n  >>> chx.random.set_state(state)\n"
+     "  >>> chx.array_equal(x, chx.random.uniform(size=3))\n  True"},
     {0}};
 
 static PyTypeObject generator_type = {

@@ -81,6 +81,13 @@ def test_documented(name, monkeypatch):
     run(name, x.__doc__)
 
 
+def test_functions_have_examples():
+    """Each function of chx and method of ndarray; those of chx.nn, chx.optim and chx.random are shown by their modules' texts."""
+    lacking = [n for n, x in DOCUMENTED.items() if callable(x) and not inspect.isclass(x) and not inspect.ismodule(x) and ">>>" not in x.__doc__
+               and n.count(".") == 1 + n.startswith("chx.ndarray.")]
+    assert lacking == []
+
+
 def test_signatures():
     """inspect reads one of every function and method."""
     lacking = []

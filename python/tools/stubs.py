@@ -34,13 +34,13 @@ NAMES = {name: kind for kind, names in {
     for name in names.split()}
 # What functions without an annotation return, where that is one thing.
 RETURNS = {name: kind for kind, names in {
-    "ndarray": """append argwhere around asanyarray ascontiguousarray asfortranarray bincount column_stack compress conj conjugate count_nonzero
+    "ndarray": """append argwhere around asanyarray ascontiguousarray asfortranarray bincount column_stack compress conj conjugate
         cross cumulative_prod cumulative_sum deg2rad degrees diag diagflat diagonal diff digitize dot dstack expand_dims extract eye
-        flatnonzero fliplr flipud float_power heaviside hstack identity imag inner isclose isin isneginf isposinf kron ldexp linspace logaddexp2
+        flatnonzero fliplr flipud float_power heaviside hstack identity imag inner isclose isin isneginf isposinf kron ldexp logaddexp2
         logspace matrix_transpose matvec median moveaxis nan_to_num outer positive ptp rad2deg radians ravel real repeat roll rollaxis rot90 round
         searchsorted signbit std swapaxes tensordot tile trace tri tril triu var vdot vecdot vecmat vstack""",
     "_bool": "allclose array_equal array_equiv can_cast iscomplexobj isdtype isrealobj may_share_memory shares_memory",
-    "_int": "ndim", "Tuple[_int, ...]": "broadcast_shapes shape", "Tuple[ndarray, ndarray]": "divmod modf",
+    "_int": "ndim size", "Tuple[_int, ...]": "broadcast_shapes shape", "Tuple[ndarray, ndarray]": "divmod modf",
     "None": "copyto put putmask sort", "_DType": "result_type"}.items()
     for name in names.split()}
 BINARY = "add sub mul truediv floordiv mod matmul and or xor lshift rshift".split()

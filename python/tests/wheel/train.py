@@ -50,7 +50,7 @@ def main(path):
         generator.shuffle(order)
         for at in range(0, n_train, 32):
             rows = chx.array(order[at:at + 32])
-            loss = step(parameters, chx.take(x, rows), chx.take(t, rows), 0.2)
+            loss = step(parameters, chx.take(x, rows, 0), chx.take(t, rows, 0), 0.2)
     with chx.no_backprop():
         right = chx.equal(chx.argmax(forward(parameters, x[n_train:]), axis=1), t[n_train:])
         accuracy = chx.mean(right, dtype="float64").item()
