@@ -361,9 +361,9 @@ PyMethodDef py_array_autograd_methods[] = {
     {"detach", detach, METH_NOARGS, "detach($self)\n--\n\nA view that takes part in no graph."},
     {"unchain", unchain, METH_NOARGS, "unchain($self)\n--\n\nForgets how the array was made: truncated backprop."},
     {"add_hook", add_hook, METH_O,
-     "add_hook($self, hook)\n--\n\nHas hook(gradient) called when backward has completed the array's gradient, while "
+     "add_hook($self, hook, /)\n--\n\nHas hook(gradient) called when backward has completed the array's gradient, while "
      "this object lives; it returns the gradient to go on with, or None. Returns a number for remove_hook."},
-    {"remove_hook", remove_hook, METH_O, "remove_hook($self, handle)\n--\n\nTakes away a hook."},
+    {"remove_hook", remove_hook, METH_O, "remove_hook($self, handle, /)\n--\n\nTakes away a hook."},
     {"backward", py_function(backward_method), METH_VARARGS | METH_KEYWORDS,
      "backward($self, grad=None, *, backprop_id=None, retain_graph=False, create_graph=False)\n--\n\nAdds the gradient of the (sum of "
      "the) array to that of every leaf it depends on. grad: what to begin with in place of ones. " FLAGS},

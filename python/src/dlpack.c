@@ -354,7 +354,7 @@ static PyObject *shares_memory(PyObject *module, PyObject *args)
 
 PyMethodDef py_dlpack_functions[] = {
     {"shares_memory", shares_memory, METH_VARARGS,
-     "shares_memory(a, b)\n--\n\nWhether two arrays are views of one buffer."},
+     "shares_memory(a, b, /)\n--\n\nWhether two arrays are views of one buffer."},
     {"from_dlpack", py_function(from_dlpack), METH_VARARGS | METH_KEYWORDS,
      "from_dlpack(x, *, device=None, copy=None)\n--\n\nAn array that shares the memory of x, an object with __dlpack__ or a "
      "capsule, on the device that DLPack names. What is read-only is copied, unless copy is False, which is an error then. device: "

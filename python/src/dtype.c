@@ -208,7 +208,7 @@ static PyObject *promote_types(PyObject *module, PyObject *args)
 
 PyMethodDef py_dtype_functions[] = {
   {"promote_types", promote_types, METH_VARARGS,
-   "promote_types(type1, type2)\n--\n\nThe dtype that arrays of these two have together, as in NumPy 2."},
+   "promote_types(type1, type2, /)\n--\n\nThe dtype that arrays of these two have together, as in NumPy 2."},
   {0}};
 
 bool py_dtypes_init(PyObject *module)

@@ -278,7 +278,7 @@ static PyObject *savez_compressed(PyObject *m, PyObject *args, PyObject *kwargs)
 
 PyMethodDef py_file_functions[] = {
     {"load", load, METH_O,
-     "load(file)\n--\n\nThe array of an .npy file, on this thread's device; of an .npz file a mapping of names to "
+     "load(file, /)\n--\n\nThe array of an .npy file, on this thread's device; of an .npz file a mapping of names to "
      "arrays, which reads "
      "each when it is asked for, to be closed or used in a `with`."},
     {"save", py_function(save), METH_VARARGS | METH_KEYWORDS,

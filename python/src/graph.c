@@ -161,7 +161,7 @@ static PyObject *is_backprop_required(PyObject *m, PyObject *args, PyObject *kwa
 
 static PyMethodDef functions[] = {
     {"backprop_scope", backprop_scope, METH_O,
-     "backprop_scope(name)\n--\n\nInside of a `with`, a further graph, whose id the `with` gives: arrays are its leaves by "
+     "backprop_scope(name, /)\n--\n\nInside of a `with`, a further graph, whose id the `with` gives: arrays are its leaves by "
      "require_grad(id), and backward(backprop_id=id) goes through it alone. While its gradients are computed, graphs that "
      "were opened before it record. After the `with` its id is an error.\n\n"
      ">>> with chx.backprop_scope(\"inner\") as inner:\n"

@@ -160,7 +160,7 @@ static PyObject *debug_mode(PyObject *module, PyObject *args, PyObject *kwargs)
 
 static PyMethodDef functions[] = {
     {"using_device", using_device, METH_O,
-     "using_device(device)\n--\n\nInside of a `with`, new arrays of this thread are made on the device."},
+     "using_device(device, /)\n--\n\nInside of a `with`, new arrays of this thread are made on the device."},
 #define NO_BACKPROP(name) \
   {name, no_backprop, METH_VARARGS, \
    name "(*backprop_ids)\n--\n\nInside of a `with`, this thread records nothing for backward; with ids of backprop_scope, or None " \
@@ -175,7 +175,7 @@ static PyMethodDef functions[] = {
     {"debug_mode", py_function(debug_mode), METH_VARARGS | METH_KEYWORDS,
      "debug_mode(nan=False)\n--\n\nInside of a `with`, in every thread, what chx.debug(True, nan) does."},
     {"fallback", fallback, METH_O,
-     "fallback(policy)\n--\n\nWhat happens in this thread from now on where a device has no kernel and the CPU would "
+     "fallback(policy, /)\n--\n\nWhat happens in this thread from now on where a device has no kernel and the CPU would "
      "compute: 'allow', 'warn' (once, to the log) or 'deny' (NotImplementedError). After a `with` what was before "
      "holds again."},
     {0}};

@@ -220,9 +220,9 @@ PyTypeObject py_iterator_type = {
 };
 
 static PyMethodDef methods[] = {
-    {"take", take, METH_O, "take($self, indices)\n--\n\nThe items of these indices."},
+    {"take", take, METH_O, "take($self, indices, /)\n--\n\nThe items of these indices."},
     {"reshape", reshape, METH_O,
-     "reshape($self, shape)\n--\n\nGives all items another shape, in place; returns itself."},
+     "reshape($self, shape, /)\n--\n\nGives all items another shape, in place; returns itself."},
     {"split", py_function(split), METH_VARARGS | METH_KEYWORDS,
      "split($self, fraction, seed=0)\n--\n\n(train, test), shuffled: test has round(fraction n) items; it is None for "
      "fraction 0."},
@@ -301,9 +301,9 @@ static PyObject *predict(PyObject *m, PyObject *args, PyObject *kwargs)
 
 PyMethodDef py_nn_data_functions[] = {
     {"load_csv", load_csv, METH_O,
-     "load_csv(file)\n--\n\nA Dataset of a CSV file, plain or gzipped: an item a line, the last number its label."},
+     "load_csv(file, /)\n--\n\nA Dataset of a CSV file, plain or gzipped: an item a line, the last number its label."},
     {"load_data", load_data, METH_O,
-     "load_data(file)\n--\n\nA Dataset of a CSV file, or of an NPZ file's arrays x and t, or else its first two."},
+     "load_data(file, /)\n--\n\nA Dataset of a CSV file, or of an NPZ file's arrays x and t, or else its first two."},
     {"evaluate", py_function(evaluate), METH_VARARGS | METH_KEYWORDS,
      "evaluate(model, dataset, batch=256, loss=None)\n--\n\n(loss, accuracy) in test mode; accuracy is NaN without "
      "labels. loss: a function "

@@ -109,7 +109,7 @@ PyMethodDef py_nn_model_functions[] = {
      "model(kind, shape, classes)\n--\n\nThe model that `chx train --model kind` makes: 'mlp' or 'cnn', for items of "
      "(C, H, W)."},
     {"load_model", load_model, METH_O,
-     "load_model(file)\n--\n\nThe model of `chx train`'s file or checkpoint, or of save_model's; in test mode."},
+     "load_model(file, /)\n--\n\nThe model of `chx train`'s file or checkpoint, or of save_model's; in test mode."},
     {"save_model", save_model, METH_VARARGS,
-     "save_model(file, model)\n--\n\nA file that load_model and `chx predict` make the model of."},
+     "save_model(file, model, /)\n--\n\nA file that load_model and `chx predict` make the model of."},
     {0}};

@@ -391,20 +391,20 @@ static PyObject *repr(PyObject *o)
 
 static PyMethodDef methods[] = {
     {"setup", setup, METH_O,
-     "setup($self, link)\n--\n\nTakes the link as its target, without states, t and epoch 0; returns itself."},
+     "setup($self, link, /)\n--\n\nTakes the link as its target, without states, t and epoch 0; returns itself."},
     {"update", py_function(update), METH_VARARGS | METH_KEYWORDS,
      "update($self, lossfun=None, *args, **kwargs)\n--\n\nOne step with the gradients that are there; with a loss "
      "function: clears them, "
      "calls lossfun(*args, **kwargs), goes backward, steps, and returns the loss."},
     {"new_epoch", new_epoch, METH_NOARGS, "new_epoch($self)\n--\n\nCounts an epoch."},
     {"state", state, METH_VARARGS,
-     "state($self, param, name=None)\n--\n\nThe states of a Parameter, a dict; or the one of that name, or None."},
+     "state($self, param, name=None, /)\n--\n\nThe states of a Parameter, a dict; or the one of that name, or None."},
     {"add_hook", py_function(add_hook), METH_VARARGS | METH_KEYWORDS,
      "add_hook($self, hook, name=None)\n--\n\nHas hook([(parameter, gradient), ...]) called before each update; it "
      "returns None, or "
      "gradients to go on with, one each, None for the same. Or a WeightDecay, a GradientClipping. name: "
      "hook.__name__."},
-    {"remove_hook", remove_hook, METH_VARARGS, "remove_hook($self, name)\n--\n\nTakes away a hook."},
+    {"remove_hook", remove_hook, METH_VARARGS, "remove_hook($self, name, /)\n--\n\nTakes away a hook."},
     {"_add_weight_decay", add_weight_decay, METH_VARARGS, NULL},
     {"_add_gradient_clipping", add_clipping, METH_VARARGS, NULL},
     {0}};

@@ -248,12 +248,12 @@ static PyMethodDef methods[] = {
      "run($self)\n--\n\nTrains up to its epochs and returns the history. Ctrl-C ends it after the step; "
      "KeyboardInterrupt comes when the "
      "checkpoint is written."},
-    {"save", save, METH_O, "save($self, file)\n--\n\nWrites a checkpoint, which is a model file, too."},
+    {"save", save, METH_O, "save($self, file, /)\n--\n\nWrites a checkpoint, which is a model file, too."},
     {"resume", resume, METH_O,
-     "resume($self, file)\n--\n\nGoes on from a checkpoint: the same bits as a run that never stopped. Returns "
+     "resume($self, file, /)\n--\n\nGoes on from a checkpoint: the same bits as a run that never stopped. Returns "
      "itself."},
-    {"write_log", write_log, METH_O, "write_log($self, file)\n--\n\nThe history as CSV."},
-    {"write_curve", write_curve, METH_O, "write_curve($self, file)\n--\n\nThe history as a drawing, SVG."},
+    {"write_log", write_log, METH_O, "write_log($self, file, /)\n--\n\nThe history as CSV."},
+    {"write_curve", write_curve, METH_O, "write_curve($self, file, /)\n--\n\nThe history as a drawing, SVG."},
     {0}};
 static PyGetSetDef getset[] = {
     {"history", history, NULL, "the completed epochs, a list of dicts; None where something was not measured", NULL},

@@ -151,7 +151,7 @@ static PyMethodDef methods[] = {
      "get_state($self)\n--\n\nThe seed and how far the numbers have come: a tuple of two integers.\n\n"
      "Example\n  >>> chx.random.seed(7)\n  >>> chx.random.get_state()\n  (7, 0)"},
     {"set_state", set_state, METH_O,
-     "set_state($self, state)\n--\n\nGoes on where get_state was called.\n\n"
+     "set_state($self, state, /)\n--\n\nGoes on where get_state was called.\n\n"
      "Example\n  >>> state = chx.random.get_state()\n  >>> x = chx.random.uniform(size=3)\n  >>> chx.random.set_state(state)\n"
      "  >>> chx.array_equal(x, chx.random.uniform(size=3))\n  True"},
     {0}};

@@ -15,6 +15,7 @@ chx.scan(x)  # error: attr-defined
 y: int = chx.add(x, 1)  # error: assignment
 values, indices, more = chx.topk(x)  # error: misc
 x.shape = (4,)  # error: misc
+x.to(device="sim:0")  # error: call-arg
 x.device.to("sim:0")  # error: attr-defined
 x.grad.sum()  # error: union-attr
 x + None  # error: operator
