@@ -4,8 +4,8 @@ from operator import index
 
 import chx
 
-__all__ = ["asanyarray", "ascontiguousarray", "asfortranarray", "diag", "diagflat", "eye", "identity", "indices", "linspace",
-           "logspace", "meshgrid", "tri", "tril", "triu"]
+__all__ = ["asanyarray", "ascontiguousarray", "asfortranarray", "diag", "diag_indices", "diagflat", "eye", "identity", "indices",
+           "linspace", "logspace", "meshgrid", "tri", "tril", "tril_indices", "triu", "triu_indices"]
 
 
 def to_array(x, like=None):
@@ -160,6 +160,33 @@ def diagflat(v, k=0):
            [0, 2]])
     """
     return diag(to_array(v).ravel(), k)
+
+
+def diag_indices(n, ndim=2, *, device=None):
+    """The indices of the diagonal of an array with ndim axes of length n.
+
+    >>> chx.diag_indices(2)
+    (array([0, 1]), array([0, 1]))
+    """
+    return (chx.arange(n, device=device),) * ndim
+
+
+def tril_indices(n, k=0, m=None, *, device=None):
+    """The indices of an n by m matrix at and below its k-th diagonal.
+
+    >>> chx.tril_indices(2)
+    (array([0, 1, 1]), array([0, 0, 1]))
+    """
+    return chx.nonzero(tri(n, m, k, "bool", device=device))
+
+
+def triu_indices(n, k=0, m=None, *, device=None):
+    """The indices of an n by m matrix at and above its k-th diagonal.
+
+    >>> chx.triu_indices(2)
+    (array([0, 0, 1]), array([0, 1, 1]))
+    """
+    return chx.nonzero(~tri(n, m, k - 1, "bool", device=device))
 
 
 def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):

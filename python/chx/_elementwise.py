@@ -3,9 +3,9 @@
 import chx
 from chx._creation import into, same_place, to_array
 
-__all__ = ["around", "conj", "conjugate", "deg2rad", "degrees", "divmod", "float_power", "heaviside", "imag", "iscomplexobj", "isneginf",
-           "isposinf", "isrealobj", "ldexp", "logaddexp2", "modf", "nan_to_num", "positive", "rad2deg", "radians", "real", "round",
-           "signbit"]
+__all__ = ["around", "conj", "conjugate", "deg2rad", "degrees", "divmod", "fabs", "float_power", "heaviside", "imag", "iscomplexobj",
+           "isneginf", "isposinf", "isrealobj", "ldexp", "logaddexp2", "modf", "nan_to_num", "positive", "rad2deg", "radians", "real",
+           "round", "signbit"]
 
 LN2 = 0.6931471805599453
 
@@ -86,6 +86,15 @@ def divmod(x1, x2, /):
     (array([ 2, -3]), array([1, 2]))
     """
     return chx.floor_divide(x1, x2), chx.remainder(x1, x2)
+
+
+def fabs(x, /, out=None):
+    """|x|, floating.
+
+    >>> chx.fabs([-1.5, 2])
+    array([1.5, 2. ])
+    """
+    return into(out, chx.abs(_floating(x)))
 
 
 def float_power(x1, x2, /):

@@ -4,10 +4,9 @@ import chx
 from chx._creation import same_place, to_array
 from chx._shapes import axis_of
 
-__all__ = ["allclose", "argwhere", "array_equal", "array_equiv", "compress", "count_nonzero", "digitize", "extract", "flatnonzero",
-           "isclose",
-           "isin", "ix_", "may_share_memory", "nonzero", "put", "putmask", "ravel_multi_index", "searchsorted", "unique",
-           "unravel_index"]
+__all__ = ["allclose", "argwhere", "array_equal", "array_equiv", "compress", "count_nonzero", "digitize", "extract", "fill_diagonal",
+           "flatnonzero", "intersect1d", "isclose", "isin", "ix_", "may_share_memory", "nonzero", "put", "putmask", "ravel_multi_index",
+           "searchsorted", "setdiff1d", "union1d", "unique", "unravel_index"]
 
 
 # ---- what is not 0 --------------------------------------------------------------------------------------------------------------
@@ -231,7 +230,7 @@ def put(a, ind, v, mode="raise"):
     if not v.size:
         return
     places = chx.arange(ind.size, device=a.device) % v.size
-    a[unravel_index(chx.where(ind < 0, ind + a.size, ind), a.shape) if a.ndim else ...] = v[places] if a.ndim else v[0]
+    a[unravel_index(chx.where(ind < 0, ind + a.size, ind), a.shape) if a.ndim else ...] = v[places] if a.ndim else v[places[-1]]
 
 
 def putmask(a, mask, values):
@@ -248,6 +247,27 @@ def putmask(a, mask, values):
     if values.shape != a.shape and values.size:
         values = values.ravel()[chx.arange(a.size, device=a.device) % values.size].reshape(a.shape)
     chx.copyto(a, values, "unsafe", where=_truth(mask))
+
+
+def fill_diagonal(a, val, wrap=False):
+    """Sets the elements whose indices are equal; the axes have one length, of a matrix they need not; wrap: tall ones over and over.
+
+    >>> x = chx.zeros((2, 3)); chx.fill_diagonal(x, 1); x
+    array([[1., 0., 0.],
+           [0., 1., 0.]])
+    """
+    if a.ndim < 2:
+        raise ValueError("fill_diagonal: the rank is %d, want at least 2" % a.ndim)
+    if a.ndim > 2 and len(set(a.shape)) > 1:
+        raise ValueError("fill_diagonal: the shape is %s, want one length for all axes" % (a.shape,))
+    rows, columns = a.shape[0], a.shape[-1]
+    if wrap and a.ndim == 2 and rows > columns:
+        at = chx.arange(0, rows * columns, columns + 1, device=a.device)
+        put(a, at, val)
+    else:
+        n = chx.arange(min(a.shape), device=a.device)
+        val = to_array(val, a).ravel()
+        a[(n,) * a.ndim] = val[n % val.size] if val.size > 1 else val
 
 
 # ---- order ----------------------------------------------------------------------------------------------------------------------
@@ -332,3 +352,36 @@ def unique(ar, return_index=False, return_inverse=False, return_counts=False, ax
     if return_counts:
         results.append(chx.diff(chx.concatenate([first, chx.array([x.size], device=x.device)])))
     return tuple(results) if len(results) > 1 else results[0]
+
+
+def union1d(ar1, ar2):
+    """The values of either, different and in order.
+
+    >>> chx.union1d([3, 1], [1, 2])
+    array([1, 2, 3])
+    """
+    a, b = same_place(ar1, ar2)
+    return unique(chx.concatenate([a.ravel(), b.ravel()]))
+
+
+def intersect1d(ar1, ar2, assume_unique=False):
+    """The values of both, different and in order.
+
+    >>> chx.intersect1d([3, 1, 1], [1, 2])
+    array([1])
+    """
+    a, b = same_place(ar1, ar2)
+    kind = chx.result_type(a, b)
+    a = chx.sort(a.ravel()) if assume_unique else unique(a)
+    return a[isin(a, b)].astype(kind)
+
+
+def setdiff1d(ar1, ar2, assume_unique=False):
+    """The values of the first that the second has not, different and in order.
+
+    >>> chx.setdiff1d([3, 1, 1], [1, 2])
+    array([3])
+    """
+    a, b = same_place(ar1, ar2)
+    a = a.ravel() if assume_unique else unique(a)
+    return a[isin(a, b, invert=True)]

@@ -5,9 +5,10 @@ from operator import index
 import chx
 from chx._creation import into, same_kind, same_place, to_array
 
-__all__ = ["append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_shapes", "column_stack",
-           "copyto", "dsplit", "dstack", "expand_dims", "fliplr", "flipud", "hsplit", "hstack", "matrix_transpose", "moveaxis", "ndim",
-           "ravel", "repeat", "roll", "rollaxis", "rot90", "shape", "size", "split", "swapaxes", "tile", "unstack", "vsplit", "vstack"]
+__all__ = ["append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast", "broadcast_arrays", "broadcast_shapes",
+           "column_stack", "copyto", "dsplit", "dstack", "expand_dims", "fliplr", "flipud", "hsplit", "hstack", "matrix_transpose",
+           "moveaxis", "ndim", "ravel", "repeat", "roll", "rollaxis", "rot90", "shape", "size", "split", "swapaxes", "tile", "unstack",
+           "vsplit", "vstack"]
 
 
 def axis_of(axis, rank, what):
@@ -180,6 +181,23 @@ def broadcast_shapes(*shapes):
                 raise ValueError("broadcast_shapes: shape mismatch: shapes %s do not broadcast" % ", ".join(map(str, map(tuple, shapes))))
             out[i] = d if out[i] == 1 else out[i]
     return tuple(out)
+
+
+class broadcast:
+    """What arrays broadcast to: shape, nd and size of it, and `values`, the arrays as views of that shape.
+
+    >>> chx.broadcast([[1], [2]], [1, 2, 3]).shape
+    (2, 3)
+    """
+
+    def __init__(self, *arrays):
+        arrays = same_place(*arrays)
+        self.shape = broadcast_shapes(*(a.shape for a in arrays))
+        self.values = tuple(chx.broadcast_to(a, self.shape) for a in arrays)
+        self.nd = self.ndim = len(self.shape)
+        self.size = 1
+        for d in self.shape:
+            self.size *= d
 
 
 def broadcast_arrays(*args):
@@ -448,10 +466,12 @@ def copyto(dst, src, casting="same_kind", where=True):
     """
     if not isinstance(dst, chx.ndarray):
         raise TypeError("copyto: dst is of type %s, want an array" % type(dst).__name__)
-    number = isinstance(src, (bool, int, float, complex))
+    number = type(src) in (bool, int, float, complex)  # weak: an int goes into unsigned ones, too
     src = to_array(src, dst)
-    if casting != "unsafe" and not number and not same_kind(src.dtype, dst.dtype):
+    if casting != "unsafe" and not (number and src.dtype.kind == "i" and dst.dtype.kind == "u") and not same_kind(src.dtype, dst.dtype):
         raise TypeError("copyto: %s cannot be cast to %s by the rule %r" % (src.dtype, dst.dtype, casting))
+    if broadcast_shapes(src.shape, dst.shape) != dst.shape:
+        raise ValueError("copyto: the shape of src is %s, want one that broadcasts to %s" % (src.shape, dst.shape))
     if where is True:
         dst[...] = src
     else:
