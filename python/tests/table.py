@@ -39,6 +39,9 @@ def weak(dtype, number):
     return np.dtype("int64" if kind == "b" and isinstance(number, int) and not isinstance(number, bool) else dtype)
 
 
+BFLOAT16 = dict(zip(REAL + ["bfloat16"], "bfloat16 bfloat16 float32 float64 float64 bfloat16 float32 float64 float64 float32 float32 float64"
+                    " bfloat16".split()))  # what bfloat16 and each promote to: as float16 does, and float32 with that
+
 # ---- elementwise: class, result ("S" the operands' dtype, "B" bool), formula, range, units of the last place ----------
 
 _wide = lambda f: lambda x: f(x.astype("float64"))

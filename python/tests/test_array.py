@@ -90,10 +90,34 @@ def test_index_by_array_of_chx():
     check(chx.array(x)[chx.array(i)], x[i])
 
 
+@pytest.mark.parametrize("call,kind,words", [
+    (lambda a: a.T.view("float64"), ValueError, "dense last axis"), (lambda a: a.view("float64"), ValueError, "f32 of shape"),
+    (lambda a: a[0, 0].view("int8"), ValueError, "view"), (lambda a: a.flags["X"], KeyError, "'X'"),
+    (lambda a: a.flags.owndata, AttributeError, "owndata"), (lambda a: setattr(a.flags, "writeable", False), AttributeError, "writeable"),
+    (lambda a: setattr(a.require_grad(), "shape", (3, 2)), ValueError, "graph"),
+    (lambda a: setattr(a, "shape", (4, 2)), ValueError, "reshape"),
+    (lambda a: setattr(a.T, "shape", (6,)), AttributeError, "copy"), (lambda a: a.item(9), IndexError, "index 9"),
+    (lambda a: a.item(0, 0, 0), IndexError, "too many"), (lambda a: a.ravel("K"), ValueError, "'K'"),
+    (lambda a: a.view("nosuch"), TypeError, "nosuch"),
+    (lambda a: chx.array([1j]) + 1, TypeError, "add"), (lambda a: chx.array([1j]).conj(), TypeError, "complex128"),
+    (lambda a: a[0].mT, ValueError, "mT"),
+])
+def test_layout_errors(call, kind, words):
+    with pytest.raises(kind, match=words):
+        call(chx.ones((2, 3), "float32"))
+
+
+def test_parts_of_complex_numbers_are_views():
+    a = chx.array([[1 + 2j, 3], [4, 5j]], "complex64")
+    a.real[...] = 7
+    a.T.imag[0] = 1
+    assert a.tolist() == [[7 + 1j, 7], [7 + 1j, 7 + 5j]] and a.real.dtype == "float32"
+
+
 def test_what_is_written_is_read_first():
     x = np.arange(24.0).reshape(4, 6)
-    for key, value in [(slice(1, None), slice(None, -1)), (slice(None), slice(None, None, -1)), ([3, 1, 0], slice(0, 3)), (x[:, 0] > 6, slice(0, 2)),
-                       ((slice(None), [0, 1]), (slice(None), slice(1, 3))), ((0, 0), (3, 3))]:
+    for key, value in [(slice(1, None), slice(None, -1)), (slice(None), slice(None, None, -1)), ([3, 1, 0], slice(0, 3)),
+                       (x[:, 0] > 6, slice(0, 2)), ((slice(None), [0, 1]), (slice(None), slice(1, 3))), ((0, 0), (3, 3))]:
         a, y = chx.array(x), x.copy()
         y[key] = x[value]
         a[key] = a[value]

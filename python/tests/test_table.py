@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from conftest import check
-from table import ATTRIBUTES, BINARY, CALLS, DIFFERENTIABLE, OF_CHX, OF_NUMPY_2, REAL, REDUCTIONS, UNARY, computed, weak
+from table import ATTRIBUTES, BFLOAT16, BINARY, CALLS, DIFFERENTIABLE, OF_CHX, OF_NUMPY_2, REAL, REDUCTIONS, UNARY, computed, weak
 
 import chx
 from chx import _functions
@@ -170,8 +170,8 @@ def test_every_function_has_a_row():
 
 
 def test_every_attribute_has_a_row():
-    names = [n for n in dir(chx.ndarray) if not n.startswith(("__array", "__dlpack", "__buffer",
-                                                              "__release")) and (n not in dir(object) or n in ATTRIBUTES)]
+    tested_elsewhere = ("__array", "__dlpack", "__buffer", "__release")
+    names = [n for n in dir(chx.ndarray) if not n.startswith(tested_elsewhere) and (n not in dir(object) or n in ATTRIBUTES)]
     private = [n for n in names if n.startswith("_") and not n.startswith("__")]
     assert [n for n in names if n not in ATTRIBUTES and n not in OF_CHX and n not in private] == []
     for n in names:
@@ -278,6 +278,18 @@ def elementwise_as(name, kind, x, number, call, args, swap=False):
         pair = [x, np.asarray(number)]
     want = f(*(pair[::-1] if swap else pair))
     check(got, np.asarray(want).astype("bool" if result == "B" else dtype), max(ulps, 4))
+
+
+@pytest.mark.parametrize("name", ["add", "maximum", "less", "pow"])
+def test_bfloat16(name):
+    f, x = getattr(chx, name), chx.array([1.5, 3.0], "bfloat16")
+    for dtype, kind in BFLOAT16.items():
+        y = chx.array([1, 0], dtype)
+        for got in (f(x, y), f(y, x)):
+            assert got.dtype == ("bool" if name == "less" else kind)
+        same(f(x, y), BINARY[name][2](np.array([1.5, 3.0]), np.array([1.0, 0.0])), dtype=False)
+    for number in (True, 2, 2.5):
+        assert f(x, number).dtype == f(number, x).dtype == ("bool" if name == "less" else "bfloat16")
 
 
 def errors_of(name, n):
