@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT
  * nn_trainer.c: chx.nn.Trainer: nn's training loop.
  *
- * After each step it looks for signals and lets other threads run. An exception there, KeyboardInterrupt or a callback's, stops the
- * run as chx_trainer's callback may: the checkpoint is written, then the exception is raised.
+ * After each step it looks for signals and lets other threads run. An exception there, a callback's say, stops the run as
+ * chx_trainer's callback may: the checkpoint is written, then the exception is raised. Ctrl-C is taken down where it comes, so that
+ * the step under way is finished, and raised there, too; a second one is raised at once.
  */
 #include "nnpy.h"
 #include <math.h>
+#include <signal.h>
 #include <string.h>
 
 typedef struct py_trainer {
   PyObject_HEAD chx_trainer *r;
   PyObject *model, *optimizer, *train, *test, *callback, *loss;
   PyObject *error[3]; /* what stopped the run under way */
+  bool interrupted;   /* by Ctrl-C */
 } py_trainer;
 
 #define OBJECTS(F, self) \
@@ -45,9 +48,10 @@ static int after(void *ctx, chx_scope *s, int event, const chx_trainer_report *e
 {
   py_trainer *self = ctx;
   bool stop = false;
-  Py_BEGIN_ALLOW_THREADS
-  Py_END_ALLOW_THREADS
-  if (PyErr_CheckSignals() == 0 && (!self->callback || ask(self, s, event, e, &stop))) return stop;
+  PyEval_RestoreThread(PyEval_SaveThread());
+  bool done = PyErr_CheckSignals() == 0 && (!self->callback || ask(self, s, event, e, &stop));
+  if (done && self->interrupted) PyErr_SetNone(PyExc_KeyboardInterrupt);
+  if (done && !self->interrupted) return stop;
   if (!self->error[0]) PyErr_Fetch(&self->error[0], &self->error[1], &self->error[2]);
   else PyErr_Clear();
   return 1;
@@ -182,22 +186,68 @@ static PyObject *history(PyObject *o, void *u)
   return list;
 }
 
+/* The handler of SIGINT while a run is under way. */
+static PyObject *interrupt(PyObject *o, PyObject *args)
+{
+  py_trainer *self = (py_trainer *)o;
+  (void)args;
+  if (self->interrupted) return PyErr_SetNone(PyExc_KeyboardInterrupt), NULL;
+  self->interrupted = true;
+  Py_RETURN_NONE;
+}
+
+/* Puts `handler` in the place of `before`; false: another one is there, or this is not the main thread, which alone may. */
+static bool replace_handler(PyObject *signal, PyObject *before, PyObject *handler)
+{
+  PyObject *is = PyObject_CallMethod(signal, "getsignal", "i", SIGINT), *r = NULL;
+  bool same = is && PyObject_RichCompareBool(is, before, Py_EQ) == 1;
+  if (same) r = PyObject_CallMethod(signal, "signal", "iO", SIGINT, handler);
+  Py_XDECREF(is);
+  Py_XDECREF(r);
+  if (!r) PyErr_Clear();
+  return r != NULL;
+}
+
+static bool run_steps(py_trainer *self)
+{
+  py_nn c;
+  if (!py_nn_enter(&c)) return false;
+  chx_trainer_run(c.s, self->r);
+  return py_nn_leave(&c);
+}
+
+static bool run_with_handler(py_trainer *self)
+{
+  PyObject *signal = PyImport_ImportModule("signal"), *error[3];
+  PyObject *raises = signal ? PyObject_GetAttrString(signal, "default_int_handler") : NULL;
+  PyObject *mine = raises ? PyObject_GetAttrString((PyObject *)self, "_interrupt") : NULL;
+  bool done = false;
+  if (mine) {
+    self->interrupted = false;
+    const bool replaced = replace_handler(signal, raises, mine);
+    done = run_steps(self);
+    PyErr_Fetch(&error[0], &error[1], &error[2]);
+    if (replaced) replace_handler(signal, mine, raises);
+    PyErr_Restore(error[0], error[1], error[2]);
+  }
+  Py_XDECREF(signal);
+  Py_XDECREF(raises);
+  Py_XDECREF(mine);
+  return done;
+}
+
 static PyObject *run(PyObject *o, PyObject *u)
 {
   py_trainer *self = (py_trainer *)o;
-  py_nn c;
   (void)u;
-  if (!py_nn_enter(&c)) return NULL;
-  chx_trainer_run(c.s, self->r);
-  bool done = py_nn_leave(&c);
-  if (self->error[0]) {
-    if (done) PyErr_Restore(self->error[0], self->error[1], self->error[2]);
-    else
-      for (int i = 0; i < 3; i++) Py_XDECREF(self->error[i]); /* the checkpoint failed, which matters more */
-    memset(self->error, 0, sizeof self->error);
-    return NULL;
-  }
-  return done ? history(o, NULL) : NULL;
+  bool done = run_with_handler(self);
+  if (done && !self->error[0] && self->interrupted)
+    return PyErr_SetNone(PyExc_KeyboardInterrupt), NULL; /* after the last step */
+  if (!self->error[0]) return done ? history(o, NULL) : NULL;
+  if (done) PyErr_Restore(self->error[0], self->error[1], self->error[2]);
+  for (int i = 0; i < 3 && !done; i++) Py_XDECREF(self->error[i]); /* the checkpoint failed, which matters more */
+  memset(self->error, 0, sizeof self->error);
+  return NULL;
 }
 
 static PyObject *with_file(PyObject *o, PyObject *path,
@@ -248,12 +298,13 @@ static PyMethodDef methods[] = {
      "run($self)\n--\n\nTrains up to its epochs and returns the history. Ctrl-C ends it after the step; "
      "KeyboardInterrupt comes when the "
      "checkpoint is written."},
-    {"save", save, METH_O, "save($self, file, /)\n--\n\nWrites a checkpoint, which is a model file, too."},
+    {"_interrupt", interrupt, METH_VARARGS, NULL},
+    {"save", save, METH_O, "save($self, file)\n--\n\nWrites a checkpoint, which is a model file, too."},
     {"resume", resume, METH_O,
-     "resume($self, file, /)\n--\n\nGoes on from a checkpoint: the same bits as a run that never stopped. Returns "
+     "resume($self, file)\n--\n\nGoes on from a checkpoint: the same bits as a run that never stopped. Returns "
      "itself."},
-    {"write_log", write_log, METH_O, "write_log($self, file, /)\n--\n\nThe history as CSV."},
-    {"write_curve", write_curve, METH_O, "write_curve($self, file, /)\n--\n\nThe history as a drawing, SVG."},
+    {"write_log", write_log, METH_O, "write_log($self, file)\n--\n\nThe history as CSV."},
+    {"write_curve", write_curve, METH_O, "write_curve($self, file)\n--\n\nThe history as a drawing, SVG."},
     {0}};
 static PyGetSetDef getset[] = {
     {"history", history, NULL, "the completed epochs, a list of dicts; None where something was not measured", NULL},

@@ -4,7 +4,6 @@ import gc
 import gzip
 import math
 import os
-import signal
 import subprocess
 import sys
 
@@ -261,26 +260,52 @@ def test_callbacks_and_losses(tmp_path):
 INTERRUPTED = """
 import os, signal, sys
 sys.path.insert(0, %r)
-from test_trainer import trainer
+from test_trainer import Net, trainer
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    sum(i for i in range(1000))  # where Python would see to it
+class Killing(Net):
+    calls = 0
+    def forward(self, x):
+        Killing.calls += 1
+        if Killing.calls in %r:
+            interrupt()
+        return super().forward(x)
 def callback(event, report):
-    if report["step"] == 3:
-        os.kill(os.getpid(), signal.SIGINT)
-r, net = trainer(callback=callback, checkpoint=sys.argv[1])
+    if event == %r and report["step"] == 3:
+        interrupt()
+r, net = trainer(Killing(), callback=callback, checkpoint=sys.argv[1])
 try:
     r.run()
 except KeyboardInterrupt:
     print("interrupted", r.is_stopped, r.history)
+print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
 """
 
 
-def test_ctrl_c(tmp_path):
+def interrupted(code, path):
+    return subprocess.check_output([sys.executable, "-c", code, path], universal_newlines=True, timeout=60)
+
+
+@pytest.mark.parametrize("calls, event", [((3,), ""), ((), "step")])
+def test_ctrl_c_ends_the_step(calls, event, tmp_path):
     path = str(tmp_path / "c.npz")
-    here = os.path.dirname(os.path.abspath(__file__))
-    out = subprocess.check_output([sys.executable, "-c", INTERRUPTED % here, path], universal_newlines=True, timeout=60)
-    assert out == "interrupted True []\n"
+    code = INTERRUPTED % (os.path.dirname(os.path.abspath(__file__)), calls, event)
+    assert interrupted(code, path) == "interrupted True []\nTrue\n"
     with np.load(path) as z:
-        assert z["optimizer/t"] in (3, 4)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert z["optimizer/t"] == 3
+    whole, a = trainer()
+    whole.run()
+    rest, b = trainer()
+    rest.resume(path).run()
+    assert a.l1.W.tolist() == b.l1.W.tolist()
+
+
+def test_a_second_ctrl_c_comes_at_once(tmp_path):
+    path = str(tmp_path / "c.npz")
+    code = INTERRUPTED % (os.path.dirname(os.path.abspath(__file__)), (3,), "")
+    twice = code.replace("            interrupt()\n        return", "            interrupt(), interrupt()\n        return")
+    assert twice != code and interrupted(twice, path) == "interrupted False []\nTrue\n" and not os.path.exists(path)
 
 
 def test_nothing_leaks(used):
