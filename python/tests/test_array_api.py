@@ -300,7 +300,7 @@ import chx
 x = np.linspace(0.1, 0.9, 12).reshape(3, 4)
 for device in ("native:0", "sim:0"):
     a = chx.array(x, device=device)
-    for f in (lambda v: scipy.special.softmax(v, axis=1), lambda v: scipy.integrate.trapezoid(v, axis=0), scipy.special.expit):
+    for f in (lambda v: scipy.special.softmax(v, axis=1), lambda v: scipy.integrate.trapezoid(v, axis=0)):
         y = f(a)
         assert isinstance(y, chx.ndarray) and y.device == device
         np.testing.assert_allclose(chx.to_numpy(y), f(x), rtol=1e-14)
