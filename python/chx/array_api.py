@@ -9,7 +9,7 @@
 A name of the standard that chx has, too, is chx's own; here stand those whose arguments differ. dir() tells what there is.
 """
 import chx
-from chx import can_cast, finfo, iinfo, isdtype, result_type  # noqa: F401
+from chx import _core, can_cast, finfo, iinfo, isdtype, result_type  # noqa: F401
 
 __array_api_version__ = "2023.12"
 
@@ -93,7 +93,7 @@ def matrix_transpose(x, /):
 
 def concat(arrays, /, *, axis=0):
     """The arrays behind each other along an axis; None: of all elements."""
-    return chx.concatenate([x.reshape(-1) for x in arrays] if axis is None else arrays, axis=axis or 0)
+    return _core.concatenate([x.reshape(-1) for x in arrays] if axis is None else arrays, axis=axis or 0)
 
 
 def unstack(x, /, *, axis=0):
@@ -106,17 +106,17 @@ def take(x, indices, /, *, axis=None):
     """The elements, or parts along an axis, at these indices."""
     if axis is None and x.ndim != 1:
         raise ValueError("take: the rank is %d, want an axis, which may be left out of rank 1 alone" % x.ndim)
-    return chx.take(x, indices, axis=axis or 0)
+    return _core.take(x, indices, axis=axis or 0)
 
 
 def sort(x, /, *, axis=-1, descending=False, stable=True):
     """The values in order along an axis; always stable."""
-    return chx.sort(x, axis=axis, descending=descending)
+    return _core.sort(x, axis=axis, descending=descending)
 
 
 def argsort(x, /, *, axis=-1, descending=False, stable=True):
     """The indices that sort does it by; always stable."""
-    return chx.argsort(x, axis=axis, descending=descending)
+    return _core.argsort(x, axis=axis, descending=descending)
 
 
 def clip(x, /, min=None, max=None):
@@ -143,25 +143,25 @@ def std(x, /, *, axis=None, correction=0.0, keepdims=False):
     return chx.sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
 
 
-def _cumulative(function, x, start, axis, dtype, include_initial):
+def _cumulative(name, operator, x, start, axis, dtype, include_initial):
     if axis is None and x.ndim != 1:
-        raise ValueError("the rank is %d, want an axis, which may be left out of rank 1 alone" % x.ndim)
-    axis = _axis("cumulative", axis or 0, x.ndim)
-    y = function(x, axis=axis, dtype=dtype)
+        raise ValueError("%s: the rank is %d, want an axis, which may be left out of rank 1 alone" % (name, x.ndim))
+    axis = _axis(name, axis or 0, x.ndim)
+    y = operator(x, axis=axis, dtype=dtype)
     if not include_initial:
         return y
     first = chx.full(x.shape[:axis] + (1,) + x.shape[axis + 1:], start, dtype=y.dtype, device=y.device)
-    return chx.concatenate([first, y], axis=axis)
+    return _core.concatenate([first, y], axis=axis)
 
 
 def cumulative_sum(x, /, *, axis=None, dtype=None, include_initial=False):
     """The sums of the values up to each, along an axis."""
-    return _cumulative(chx.cumsum, x, 0, axis, dtype, include_initial)
+    return _cumulative("cumulative_sum", _core.cumsum, x, 0, axis, dtype, include_initial)
 
 
 def cumulative_prod(x, /, *, axis=None, dtype=None, include_initial=False):
     """The products of the values up to each, along an axis."""
-    return _cumulative(chx.cumprod, x, 1, axis, dtype, include_initial)
+    return _cumulative("cumulative_prod", _core.cumprod, x, 1, axis, dtype, include_initial)
 
 
 # ---- inspection ----------------------------------------------------------------------------------------------------------------------

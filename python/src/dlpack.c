@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * dlpack.c: memory shared with others: __dlpack__ and from_dlpack. The structs are declared here as DLPack's ABI has them:
- * https://dmlc.github.io/dlpack/latest/c_api.html
+ * dlpack.c: memory shared with others: __dlpack__ and from_dlpack. The structs are declared here as DLPack's ABI has
+ * them: https://dmlc.github.io/dlpack/latest/c_api.html
  *
- * Work is ordered by queues where both sides have them: a producer is told the handle of our queue, and what a consumer names as
- * its stream waits in place of the host. Before version 1 the tensor had neither version nor flags ("dltensor"); it is wrapped on
- * the way out and in.
+ * Work is ordered by queues where both sides have them: a producer is told the handle of our queue, and what a consumer
+ * names as its stream waits in place of the host. Before version 1 the tensor had neither version nor flags ("dltensor");
+ * it is wrapped on the way out and in.
  */
 #include "chxpy.h"
 #include <string.h>
@@ -102,12 +102,13 @@ static void *refused(chx_scope *s)
 static bool has_no_graph(chx_scope *s, const chx_array *a)
 {
   if (!chx_is_grad_required(a, 0) && !chx_is_backprop_required(s, a)) return true;
-  PyErr_SetString(PyExc_BufferError, "the array requires a gradient, of which DLPack knows nothing: x.detach() shares its memory");
+  PyErr_SetString(PyExc_BufferError,
+                  "the array requires a gradient, of which DLPack knows nothing: x.detach() shares its memory");
   return false;
 }
 
-/* The queue that a stream means on a device of this type, as the array API standard has it; NULL: the host waits, which does for
- * the default streams, too. */
+/* The queue that a stream means on a device of this type, as the array API standard has it; NULL: the host waits, which
+ * does for the default streams, too. */
 static bool queue_of_stream(PyObject *stream, int type, const char *device, void **queue)
 {
   *queue = NULL;
@@ -133,7 +134,8 @@ static chx_array *wanted(chx_scope *s, const chx_array *a, bool elsewhere, int t
 {
   *copied = elsewhere || copy == Py_True;
   if (elsewhere && (type != CPU || copy == Py_False)) {
-    PyErr_Format(PyExc_BufferError, "the array is on %s, and is copied to the host alone, where that is allowed", chx_device(a));
+    PyErr_Format(PyExc_BufferError, "the array is on %s, and is copied to the host alone, where that is allowed",
+                 chx_device(a));
     return NULL;
   }
   chx_array *b = elsewhere ? chx_to(s, a, "native:0") : *copied ? chx_copy(s, a) : chx_keep(a);
@@ -175,7 +177,8 @@ static PyObject *dlpack_device(PyObject *self, PyObject *unused)
   (void)unused;
   if (!s) return NULL;
   if (chx_dlpack_type(s, py_a(self), &type, &id)) return refused(s);
-  /* Libraries that ask know neither; PyTorch, told of OpenCL, fails after it has ended the tensor, which is then ended twice. */
+  /* Libraries that ask know neither; PyTorch, told of OpenCL, fails after it has ended the tensor, which the capsule
+   * then ends again. */
   if (type != EXTENSION && type != OPENCL) return Py_BuildValue("(ii)", type, id);
   PyErr_Format(PyExc_BufferError, "%s has no number in DLPack that other array libraries know: want x.to('native:0')",
                chx_device(py_a(self)));
@@ -336,7 +339,8 @@ static PyObject *from_dlpack(PyObject *module, PyObject *args, PyObject *kwargs)
   (void)module;
   if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "O|$zO:from_dlpack", keywords, &o, &device, &copy)) return NULL;
   const int may = copy == Py_None ? -1 : PyObject_IsTrue(copy);
-  chx_array *a = PyErr_Occurred() ? NULL : import(s, o, may, &copied), *b = a ? place(s, a, device, may == 1 && !copied) : NULL;
+  chx_array *a = PyErr_Occurred() ? NULL : import(s, o, may, &copied);
+  chx_array *b = a ? place(s, a, device, may == 1 && !copied) : NULL;
   if (may == 0 && b && a != b) {
     chx_release(b);
     return PyErr_Format(PyExc_BufferError, "from_dlpack: an array on %s cannot be had without a copy", device), NULL;
@@ -356,7 +360,8 @@ PyMethodDef py_dlpack_functions[] = {
     {"shares_memory", shares_memory, METH_VARARGS,
      "shares_memory(a, b, /)\n--\n\nWhether two arrays are views of one buffer."},
     {"from_dlpack", py_function(from_dlpack), METH_VARARGS | METH_KEYWORDS,
-     "from_dlpack(x, *, device=None, copy=None)\n--\n\nAn array that shares the memory of x, an object with __dlpack__ or a "
-     "capsule, on the device that DLPack names. What is read-only is copied, unless copy is False, which is an error then. device: "
-     "moves it to another. Raises BufferError where memory cannot be shared, chx.DeviceError where it is of no device here."},
+     "from_dlpack(x, *, device=None, copy=None)\n--\n\nAn array that shares the memory of x, an object with __dlpack__ "
+     "or a capsule, on the device that DLPack names. What is read-only is copied, unless copy is False, which is an "
+     "error then. device: moves it to another. Raises BufferError where memory cannot be shared, chx.DeviceError where "
+     "it is of no device here."},
     {0}};

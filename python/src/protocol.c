@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * protocol.c: what other libraries ask of an array: NumPy's __array_ufunc__ and __array_function__, and the array API standard's
- * __array_namespace__, to_device and __complex__. The first three are in Python and loaded when they are asked for.
+ * protocol.c: what other libraries ask of an array: NumPy's __array_ufunc__ and __array_function__, and the array API
+ * standard's __array_namespace__, to_device and __complex__. The first three are in Python and loaded when asked for.
  */
 #include "chxpy.h"
 
@@ -45,7 +45,7 @@ static PyObject *to_device(PyObject *self, PyObject *args, PyObject *kwargs)
   chx_scope *s = py_scope();
   if (!s || !PyArg_ParseTupleAndKeywords(args, kwargs, "s|$O:to_device", keywords, &device, &stream)) return NULL;
   if (stream != Py_None)
-    return PyErr_Format(PyExc_ValueError, "to_device: stream is %R, want None: arrays keep their own order", stream), NULL;
+    return PyErr_Format(PyExc_ValueError, "to_device: stream is %R, want None: arrays keep their order", stream), NULL;
   return py_same_or_wrap(self, chx_to(s, py_a(self), device));
 }
 
@@ -55,7 +55,9 @@ static PyObject *to_complex(PyObject *self, PyObject *unused)
   (void)unused;
   if (!s) return NULL;
   if (chx_size(py_a(self)) != 1)
-    return PyErr_Format(PyExc_TypeError, "an array of %lld elements is not one number", (long long)chx_size(py_a(self))), NULL;
+    return PyErr_Format(PyExc_TypeError, "an array of %lld elements is not one number",
+                        (long long)chx_size(py_a(self))),
+           NULL;
   PyObject *v = py_item(s, py_a(self));
   const Py_complex c = v ? PyComplex_AsCComplex(v) : (Py_complex){0, 0};
   Py_XDECREF(v);
@@ -64,13 +66,14 @@ static PyObject *to_complex(PyObject *self, PyObject *unused)
 
 PyMethodDef py_array_protocol_methods[] = {
     {"__array_ufunc__", py_function(array_ufunc), METH_VARARGS | METH_KEYWORDS,
-     "__array_ufunc__($self, ufunc, method, *inputs, **kwargs)\n--\n\nNumPy's ufuncs on arrays of chx: its operator of that "
-     "meaning, or TypeError."},
+     "__array_ufunc__($self, ufunc, method, *inputs, **kwargs)\n--\n\nNumPy's ufuncs on arrays of chx: its operator of "
+     "that meaning, or TypeError."},
     {"__array_function__", py_function(array_function), METH_VARARGS | METH_KEYWORDS,
-     "__array_function__($self, func, types, args, kwargs)\n--\n\nNumPy's functions on arrays of chx: its function of the same "
-     "name, or TypeError."},
+     "__array_function__($self, func, types, args, kwargs)\n--\n\nNumPy's functions on arrays of chx: its function of "
+     "the same name, or TypeError."},
     {"__array_namespace__", py_function(array_namespace), METH_VARARGS | METH_KEYWORDS,
-     "__array_namespace__($self, *, api_version=None)\n--\n\nchx.array_api, the functions under the array API standard's names."},
+     "__array_namespace__($self, *, api_version=None)\n--\n\nchx.array_api, the functions under the array API standard's "
+     "names."},
     {"to_device", py_function(to_device), METH_VARARGS | METH_KEYWORDS,
      "to_device($self, device, *, stream=None)\n--\n\nThe array on a device, as to()."},
     {"__complex__", to_complex, METH_NOARGS, NULL},

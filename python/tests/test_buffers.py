@@ -126,7 +126,8 @@ def test_consumers_that_want_dense_memory():
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_pickle(protocol):
-    for a in (chx.arange(6).reshape(2, 3).T, chx.array(2.5), chx.zeros((0, 3)), chx.array([1, 0.5], dtype="bfloat16"), chx.ones(2, device="sim:0")):
+    half = chx.array([1, 0.5], dtype="bfloat16")
+    for a in (chx.arange(6).reshape(2, 3).T, chx.array(2.5), chx.zeros((0, 3)), half, chx.ones(2, device="sim:0")):
         b = pickle.loads(pickle.dumps(a, protocol))
         assert b.tolist() == a.tolist() and (b.dtype, b.shape, b.device) == (a.dtype, a.shape, a.device)
         assert not b.is_grad_required() and not chx.shares_memory(a, b)
@@ -156,7 +157,11 @@ def test_pickle_of_a_device_that_is_not_there():
 
 
 def test_pickle_to_another_process():
-    code = "import pickle, sys, chx; a = pickle.load(sys.stdin.buffer); sys.stdout.buffer.write(pickle.dumps((a * 2, 'numpy' in sys.modules)))"
+    code = """
+import pickle, sys, chx
+a = pickle.load(sys.stdin.buffer)
+sys.stdout.buffer.write(pickle.dumps((a * 2, "numpy" in sys.modules)))
+"""
     r = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(chx.arange(4.0)), stdout=subprocess.PIPE, timeout=120)
     b, numpy = pickle.loads(r.stdout)
     assert b.tolist() == [0, 2, 4, 6] and not numpy

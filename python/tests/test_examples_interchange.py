@@ -9,8 +9,8 @@ EXAMPLE = os.path.join(os.path.dirname(__file__), "..", "..", "examples", "pytho
 
 
 def run(*arguments):
-    r = subprocess.run([sys.executable, EXAMPLE] + list(arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
-                       timeout=300)
+    r = subprocess.run([sys.executable, EXAMPLE] + list(arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                       universal_newlines=True, timeout=300)
     assert r.returncode == 0, r.stdout
     return r.stdout.splitlines()
 
