@@ -76,7 +76,9 @@ static void free_link(void *ctx)
 {
   if (!Py_IsInitialized()) return; /* the process ends; Python's objects are gone */
   PyGILState_STATE gil = PyGILState_Ensure();
+  chx_scope *s = py_scope_hide(); /* what ends with the function may be anything */
   Py_DECREF((PyObject *)ctx);
+  py_scope_show(s);
   PyGILState_Release(gil);
 }
 
