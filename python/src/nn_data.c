@@ -253,10 +253,10 @@ PyTypeObject py_dataset_type = {
 
 /* ---- models on data ------------------------------------------------------------------------------------------------------------- */
 
-/* The loss of a batch; Ctrl-C ends the evaluation. */
+/* The loss of a batch; between two, others run, and Ctrl-C ends the evaluation. */
 static chx_array *batch_loss(void *function, chx_scope *s, const chx_array *y, const chx_array *t)
 {
-  if (PyErr_CheckSignals() < 0) return py_give(s, NULL, "a signal's handler");
+  if (!py_nn_pause()) return py_give(s, NULL, "a signal's handler");
   if (function != Py_None) return py_loss_back(function, s, y, t);
   return chx_dtype(t) == CHX_I64 ? chx_softmax_cross_entropy(s, y, t) : chx_mean_squared_error(s, y, t);
 }
@@ -278,13 +278,48 @@ static PyObject *evaluate(PyObject *m, PyObject *args, PyObject *kwargs)
   return py_nn_leave(&c) ? Py_BuildValue("(dd)", value, accuracy) : NULL;
 }
 
+/* Puts what was found of the items from `from` on into their places of *all, of n items, which the first part makes. */
+static void put(chx_scope *s, chx_array **all, int64_t n, int64_t from, const chx_array *part)
+{
+  int64_t shape[CHX_MAX_RANK];
+  if (!part) return;
+  memcpy(shape, chx_shape(part), (size_t)chx_ndim(part) * sizeof *shape);
+  if (shape[0] == n) {
+    *all = chx_keep(part);
+    return;
+  }
+  const int64_t to = from + shape[0];
+  shape[0] = n;
+  if (!*all) *all = chx_keep(chx_empty(s, chx_dtype(part), chx_ndim(part), shape));
+  chx_copy_into(s, chx_slice_axis(s, *all, 0, from, to, 1), part);
+}
+
+/* Batch by batch: between two, others run, and Ctrl-C ends it. *scores: where wanted. */
+static chx_array *predict_batches(chx_scope *s, chx_link *l, const chx_array *x, int64_t batch, bool wanted, chx_array **scores)
+{
+  enum { USUAL = 256 };
+  const int64_t n = x && chx_ndim(x) ? chx_shape(x)[0] : 0;
+  chx_array *labels = NULL, *some = NULL;
+  if (batch < 1) batch = USUAL;
+  for (int64_t from = 0; from < n || !from; from += batch) { /* one that is empty is an error of chx_nn_predict's */
+    const size_t mark = chx_scope_mark(s);
+    const chx_array *part = n > batch ? chx_slice_axis(s, x, 0, from, from + batch < n ? from + batch : n, 1) : x;
+    const chx_array *found = chx_nn_predict(s, l, part, batch, wanted ? &some : NULL);
+    put(s, &labels, n, from, found);
+    if (wanted) put(s, scores, n, from, some);
+    chx_scope_rewind(s, mark, NULL);
+    if (chx_scope_error(s) || !py_nn_pause()) break;
+  }
+  return labels;
+}
+
 static PyObject *predict(PyObject *m, PyObject *args, PyObject *kwargs)
 {
   static char *keywords[] = {"model", "x", "batch", "scores", NULL};
   PyObject *model, *o;
   long long batch = 0;
   int with_scores = 0;
-  chx_array *scores = NULL;
+  chx_array *scores = NULL, *labels = NULL;
   py_nn c;
   (void)m;
   if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|Lp:predict", keywords, &model, &o, &batch, &with_scores))
@@ -292,10 +327,10 @@ static PyObject *predict(PyObject *m, PyObject *args, PyObject *kwargs)
   py_link *l = py_link_of(model, "the model");
   if (!l || !py_nn_enter(&c)) return NULL;
   const chx_array *x = py_nn_array(&c, o, "x");
-  chx_array *labels = x ? chx_nn_predict(c.s, l->l, x, batch, with_scores ? &scores : NULL) : NULL;
-  if (scores) chx_keep(scores);
-  PyObject *a = py_nn_result(&c, labels), *b = a && scores ? py_wrap(scores) : NULL;
-  if (!a && scores) chx_release(scores);
+  if (x) labels = predict_batches(c.s, l->l, x, batch, with_scores, &scores);
+  if (!py_nn_leave(&c)) return chx_release(labels), chx_release(scores), NULL;
+  PyObject *a = py_wrap(labels), *b = a && scores ? py_wrap(scores) : NULL;
+  if (!a) chx_release(scores);
   return b ? Py_BuildValue("(NN)", a, b) : a;
 }
 

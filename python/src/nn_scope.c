@@ -75,6 +75,12 @@ PyObject *py_nn_result(py_nn *c, chx_array *y)
   return NULL;
 }
 
+bool py_nn_pause(void)
+{
+  PyEval_RestoreThread(PyEval_SaveThread());
+  return PyErr_CheckSignals() == 0;
+}
+
 /* ---- back into Python --------------------------------------------------------------------------------------------------- */
 
 bool py_back_enter(chx_scope *s, py_back *b)

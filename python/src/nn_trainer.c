@@ -48,8 +48,7 @@ static int after(void *ctx, chx_scope *s, int event, const chx_trainer_report *e
 {
   py_trainer *self = ctx;
   bool stop = false;
-  PyEval_RestoreThread(PyEval_SaveThread());
-  bool done = PyErr_CheckSignals() == 0 && (!self->callback || ask(self, s, event, e, &stop));
+  bool done = py_nn_pause() && (!self->callback || ask(self, s, event, e, &stop));
   if (done && self->interrupted) PyErr_SetNone(PyExc_KeyboardInterrupt);
   if (done && !self->interrupted) return stop;
   if (!self->error[0]) PyErr_Fetch(&self->error[0], &self->error[1], &self->error[2]);

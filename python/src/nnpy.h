@@ -24,6 +24,8 @@ typedef struct py_nn {
 bool py_nn_enter(py_nn *c); /* device and modes are those of the thread's owning scope */
 bool py_nn_leave(py_nn *c); /* drops results; false: the error is raised. Once for each enter that succeeded */
 PyObject *py_nn_result(py_nn *c, chx_array *y); /* leaves; y as an ndarray */
+/* In the middle of nn, where no link is at work: other threads may run, and signals are seen to. false: an exception. */
+bool py_nn_pause(void);
 
 typedef struct py_back {
   chx_scope *own;

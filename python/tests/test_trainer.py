@@ -4,8 +4,11 @@ import gc
 import gzip
 import math
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -255,6 +258,31 @@ def test_callbacks_and_losses(tmp_path):
         trainer(Bad())[0].run()
     r, net = trainer()
     r.run()  # and all goes on
+
+
+def test_others_run_between_batches_and_ctrl_c_ends_them():
+    net, x = nn.mlp([32, 8]), chx.zeros((60000, 16), dtype="float32")
+    net(x[:1])
+    finished, ticks = [], []
+
+    def other():
+        while not finished and len(ticks) < 3:
+            ticks.append(1)
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    for work in (lambda: nn.predict(net, x, batch=2), lambda: nn.evaluate(net, nn.Dataset(x, chx.zeros(60000, dtype="int64")), batch=2)):
+        del finished[:], ticks[:]
+        thread = threading.Thread(target=other)
+        with pytest.raises(KeyboardInterrupt):
+            thread.start()
+            work()
+            finished.append(1)
+            time.sleep(20)
+        thread.join()
+        assert not finished and len(ticks) == 3
+    labels, scores = nn.predict(net, x[:5], batch=2, scores=True)  # and all goes on
+    assert labels.shape == (5,) and scores.shape == (5, 8)
 
 
 INTERRUPTED = """
