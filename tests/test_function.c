@@ -236,7 +236,7 @@ static void fail_back(void *ctx, chx_scope *s, const chx_function_call *c, chx_a
   case 's': gx[0] = chx_sum(s, c->gy[0], 0, NULL, 0); break;
   case 'd': gx[0] = chx_cast(s, c->gy[0], CHX_F32); break;
   case 'o': gx[0] = chx_add(s, c->gy[0], chx_ones(s, CHX_F64, 1, (int64_t[]){3})); break;
-  case 'm': gx[0] = chx_to(s, c->gy[0], "ref:0"); break;
+  case 'm': gx[0] = chx_to(s, c->gy[0], "native:1"); break;
   }
 }
 
@@ -244,7 +244,7 @@ static void failing(void)
 {
   static const struct { const char *how, *words; chx_status code; } t[] = {
       {"e", "mine", CHX_EIO},       {"s", "of cutter: the gradient of input 0 has shape [], want the input's [2]", CHX_ESHAPE},
-      {"d", "f32, want the input's f64", CHX_EDTYPE}, {"o", "add", CHX_ESHAPE}, {"m", "on ref:0, want the input's native:0", CHX_EDEVICE}};
+      {"d", "f32, want the input's f64", CHX_EDTYPE}, {"o", "add", CHX_ESHAPE}, {"m", "on native:1, want the input's native:0", CHX_EDEVICE}};
   for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
     chx_scope *s = chx_scope_begin("native");
     chx_array *x = leaf(s, 2, two_three);
@@ -391,7 +391,7 @@ static void move_back(void *ctx, chx_scope *s, const chx_function_call *c, chx_a
 static void across(void)
 {
   chx_scope *s = chx_scope_begin("native");
-  chx_array *x = leaf(s, 2, two_three), *there = chx_to(s, chx_detach(s, x), "ref:0");
+  chx_array *x = leaf(s, 2, two_three), *there = chx_to(s, chx_detach(s, x), "native:1");
   const chx_function f = {sizeof f, "move", (void *)"native:0", move_back, NULL, 0, 0};
   chx_array *y = connect1(s, &f, x, there);
   chx_backward(s, chx_mul(s, y, y));
@@ -401,6 +401,7 @@ static void across(void)
 
 int main(void)
 {
+  setenv("CHX_NATIVE_DEVICES", "2", 1); /* another device than the inputs' */
   first_order();
   checked();
   higher_order();

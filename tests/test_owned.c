@@ -52,7 +52,7 @@ static void given(void)
   chx_scope_rewind(o, mark, NULL);
   a = chx_zeros(s, CHX_F32, 1, (int64_t[]){3});
   mark = chx_scope_mark(s);
-  ok(chx_scope_give(s, a) == a && chx_scope_mark(s) == mark + 1, "in an owning scope too");
+  ok(chx_scope_give(s, chx_keep(a)) == a && chx_scope_mark(s) == mark + 1, "in an owning scope too");
   chx_scope_rewind(s, mark, NULL);
   ok(!chx_scope_give(o, NULL) && chx_scope_error(o) == CHX_EARG, "NULL is an error: %s", chx_scope_message(o));
   ok(!chx_scope_give(o, a), "in a scope in error the reference is dropped");
