@@ -464,8 +464,8 @@ ATTRIBUTES = {
     **{"__r%s__" % name: "__%s__" % name for name in "add and divmod floordiv lshift matmul mod mul or pow rshift sub truediv xor".split()},
     "__complex__": ["complex(x[0, 0])"],
 }
-# what NumPy 1 has otherwise
-OF_NUMPY_2 = ("array", "full", "__imatmul__", "__index__", "__pos__")
+# what older NumPys have otherwise, and the first that has it as here
+SINCE = {"array": (2, 0), "full": (2, 1), "nonzero": (2, 1), "where": (2, 1), "__imatmul__": (2, 0), "__index__": (2, 4), "__pos__": (2, 0)}
 # what only chx has: an expression that is true of a float64 array
 OF_CHX = {
     "device": lambda x: x.device == "native:0", "is_contiguous": lambda x: x.is_contiguous and not x.T.is_contiguous,

@@ -54,26 +54,27 @@ def ticks(f):
         best = max(best, ticker.count - before)
         ticker.going = False
         ticker.join()
-        if best >= 5:
+        if best >= 3:
             break
     return best
 
 
 def test_long_calls_let_other_threads_run():
-    a = chx.ones((700, 700)).require_grad()
-    b = chx.ones((700, 700))
-    assert ticks(lambda: b @ b) >= 5
-    assert ticks(lambda: a @ b) >= 5  # recorded: around the kernel alone
-    assert ticks(lambda: chx.sort(b, axis=0)) >= 5
+    a = chx.ones((1200, 1200)).require_grad()
+    b = chx.ones((1200, 1200))
+    assert ticks(lambda: b @ b) >= 3  # with the GIL held there would be one
+    assert ticks(lambda: a @ b) >= 3  # recorded: around the kernel alone
+    large = chx.ones((2500, 2500))
+    assert ticks(lambda: chx.sort(large, axis=0)) >= 3
     y = (a @ b).sum()
-    assert ticks(lambda: y.backward(retain_graph=True)) >= 5
+    assert ticks(lambda: y.backward(retain_graph=True)) >= 3
     a.grad = None
     x = np.ones((4000, 4000))
-    assert ticks(lambda: chx.array(x)) >= 5
+    assert ticks(lambda: chx.array(x)) >= 3
     big = chx.asarray(x)
-    assert ticks(lambda: [big.copy() for _ in range(3)]) >= 5
-    assert ticks(lambda: chx.to_numpy(big.T)) >= 5
-    assert ticks(lambda: big.to("sim:0")) >= 5
+    assert ticks(lambda: [big.copy() for _ in range(3)]) >= 3
+    assert ticks(lambda: chx.to_numpy(big.T)) >= 3
+    assert ticks(lambda: big.to("sim:0")) >= 3
 
 
 def test_waiting_lets_other_threads_run():

@@ -9,13 +9,14 @@ import zlib
 import numpy as np
 import pytest
 from conftest import check
-from table import ATTRIBUTES, BFLOAT16, BINARY, CALLS, DIFFERENTIABLE, OF_CHX, OF_NUMPY_2, REAL, REDUCTIONS, UNARY, computed, weak
+from table import ATTRIBUTES, BFLOAT16, BINARY, CALLS, DIFFERENTIABLE, OF_CHX, REAL, REDUCTIONS, SINCE, UNARY, computed, weak
 
 import chx
 from chx import _functions
 
 OPERATOR = type(chx.add)
-NUMPY_2 = int(np.__version__.split(".")[0]) >= 2
+NUMPY = tuple(int(n) for n in np.__version__.split(".")[:2])
+NUMPY_2 = NUMPY >= (2, 0)
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -355,7 +356,7 @@ def test_function(name):
                         aliases(got, want, a.made, x.made)
                 except AssertionError as e:
                     raise AssertionError("%s: %s, %s, %s: %s" % (name, call, dtype, layout, e)) from e
-        for shrink in ("zero", "0-d") if NUMPY_2 and name not in UNALIKE and theirs is getattr(np, name, None) else ():
+        for shrink in ("zero", "0-d") if NUMPY >= SINCE.get(name, (2, 0)) and name not in UNALIKE and theirs is getattr(np, name, None) else ():
             for call in good:
                 got, want = (outcome(call, f=f, a=Maker(m, dtype, "dense", shrink)) for f, m in ((ours, chx), (theirs, np)))
                 try:
@@ -363,7 +364,7 @@ def test_function(name):
                         alike(got, want)
                 except AssertionError as e:
                     raise AssertionError("%s: %s, %s, %s: %s" % (name, call, dtype, shrink, e)) from e
-        for call in bad if NUMPY_2 or name not in OF_NUMPY_2 else []:
+        for call in bad if NUMPY >= SINCE.get(name, NUMPY) else []:
             got, want = (outcome(call, f=f, a=Maker(m, dtype, "dense")) for f, m in ((ours, chx), (theirs, np)))
             assert isinstance(want, Exception), (call, want)
             alike(got, want, (name, ours.__name__, "axis", "index", "int8", "axes", "integer"))
@@ -408,7 +409,7 @@ def test_function_is_differentiable(name):
 # ---- methods and attributes -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(n for n in ATTRIBUTES if not isinstance(ATTRIBUTES[n], str) and (NUMPY_2 or n not in OF_NUMPY_2)))
+@pytest.mark.parametrize("name", sorted(n for n in ATTRIBUTES if not isinstance(ATTRIBUTES[n], str) and NUMPY >= SINCE.get(n, NUMPY)))
 def test_attribute(name):
     assert not any(isinstance(v, str) and v not in ATTRIBUTES for v in ATTRIBUTES.values())
     for expression in ATTRIBUTES[name]:
