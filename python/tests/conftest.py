@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Shared by the tests of the Python package."""
 import gc
+import signal
 import os
 
 import numpy as np
 import pytest
 
 import chx
+
+# Who starts the tests in the background may have SIGINT ignored; tests of Ctrl-C, and the processes that they start, want it as in a terminal.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FLOATS = ["float16", "float32", "float64"]
 SIGNED = ["int8", "int16", "int32", "int64"]
