@@ -11,7 +11,6 @@ import sys
 import numpy
 
 import chx
-from chx import _core
 
 _REDUCE = {
     "add": "sum", "multiply": "prod", "maximum": "amax", "minimum": "amin", "logical_and": "all", "logical_or": "any",
@@ -99,20 +98,14 @@ def array_ufunc(self, ufunc, method, *inputs, **kwargs):
 # ---- functions --------------------------------------------------------------------------------------------------------------
 
 
-def _take(a, indices, axis=None, **kwargs):
-    return _core.take(a.reshape(-1), indices, axis=0, **kwargs) if axis is None else _core.take(a, indices, axis=axis, **kwargs)
-
-
 def _pad(array, pad_width, mode="constant", constant_values=0):
     if mode != "constant":
         raise TypeError("numpy.pad: mode is %r, want 'constant' for arrays of chx" % (mode,))
-    widths = numpy.broadcast_to(numpy.asarray(pad_width), (array.ndim, 2)).tolist()
-    return _core.pad(array, [w[0] for w in widths], [w[1] for w in widths], value=constant_values)
+    return chx.pad(array, pad_width, constant_values=constant_values)
 
 
 # Where chx's function of that name has other defaults or arguments than NumPy's, and what is an attribute in chx.
 _ADAPTED = {
-    "take": _take,
     "pad": _pad,
     "shape": lambda a: a.shape,
     "ndim": lambda a: a.ndim,

@@ -38,6 +38,17 @@ PyObject *py_same_or_wrap(PyObject *self, chx_array *a)
   return Py_NewRef(self);
 }
 
+PyObject *py_wrap_all(int n, const chx_array *const *a)
+{
+  PyObject *t = PyTuple_New(n);
+  for (int i = 0; t && i < n; i++) {
+    PyObject *o = a[i] ? py_wrap(chx_keep(a[i])) : Py_NewRef(Py_None);
+    if (o) PyTuple_SET_ITEM(t, i, o);
+    else Py_CLEAR(t);
+  }
+  return t;
+}
+
 static void dealloc(PyObject *o)
 {
   py_array *self = (py_array *)o;
@@ -62,7 +73,7 @@ static int clear(PyObject *o)
 
 /* ---- attributes ------------------------------------------------------------------------------------------------------------ */
 
-static PyObject *tuple_of(int n, const int64_t *v, int64_t unit)
+PyObject *py_tuple(int n, const int64_t *v, int64_t unit)
 {
   PyObject *t = PyTuple_New(n);
   for (int i = 0; t && i < n; i++) {
@@ -73,7 +84,7 @@ static PyObject *tuple_of(int n, const int64_t *v, int64_t unit)
   return t;
 }
 
-PyObject *py_shape(const chx_array *a) { return tuple_of(chx_ndim(a), chx_shape(a), 1); }
+PyObject *py_shape(const chx_array *a) { return py_tuple(chx_ndim(a), chx_shape(a), 1); }
 
 static PyObject *get_shape(PyObject *o, void *u)
 {
@@ -120,7 +131,7 @@ static PyObject *get_strides(PyObject *o, void *u)
 {
   const chx_array *a = py_a(o);
   (void)u;
-  return tuple_of(chx_ndim(a), chx_strides(a), chx_dtype_size(chx_dtype(a)));
+  return py_tuple(chx_ndim(a), chx_strides(a), chx_dtype_size(chx_dtype(a)));
 }
 
 static PyObject *get_transposed(PyObject *o, void *u)

@@ -43,7 +43,9 @@ static inline chx_array *py_a(PyObject *o) { return ((py_array *)o)->a; }
 PyObject *py_wrap(chx_array *a); /* takes the reference; NULL: the scope's error is raised */
 /* The array that a function gave for `self`: self where it is the same one. Takes the reference. */
 PyObject *py_same_or_wrap(PyObject *self, chx_array *a);
-PyObject *py_shape(const chx_array *a); /* a tuple */
+PyObject *py_tuple(int n, const int64_t *v, int64_t unit); /* of n numbers, each times unit */
+PyObject *py_shape(const chx_array *a);
+PyObject *py_wrap_all(int n, const chx_array *const *a); /* a tuple of ndarrays; None for NULL */
 
 /* ---- scopes and errors (scope.c, error.c) --------------------------------------------------------------------------- */
 

@@ -84,23 +84,11 @@ static void free_link(void *ctx)
 
 /* ---- calls from the core ------------------------------------------------------------------------------------------------ */
 
-/* A tuple of wrappers; None for NULL. */
-static PyObject *wrap_all(int n, const chx_array *const *a)
-{
-  PyObject *t = PyTuple_New(n);
-  for (int i = 0; t && i < n; i++) {
-    PyObject *o = a[i] ? py_wrap(chx_keep(a[i])) : Py_NewRef(Py_None);
-    if (o) PyTuple_SET_ITEM(t, i, o);
-    else Py_CLEAR(t);
-  }
-  return t;
-}
-
 static PyObject *call_backward(const py_link *l, const chx_function_call *c)
 {
   const chx_array *kept[CHX_MAX_OPERANDS];
   for (int i = 0; i < l->n_kept; i++) kept[i] = l->kept[i] >= 0 ? c->x[l->kept[i]] : c->y[~l->kept[i]];
-  PyObject *gys = wrap_all(c->n_y, c->gy), *values = wrap_all(l->n_kept, kept), *need = PyTuple_New(l->n_x), *r = NULL;
+  PyObject *gys = py_wrap_all(c->n_y, c->gy), *values = py_wrap_all(l->n_kept, kept), *need = PyTuple_New(l->n_x), *r = NULL;
   for (int i = 0; need && i < l->n_x; i++) PyTuple_SET_ITEM(need, i, PyBool_FromLong(c->need[i]));
   if (gys && values && need) r = PyObject_CallMethod(l->function, "_go_back", "OOO", gys, values, need);
   Py_XDECREF(gys);
@@ -266,7 +254,7 @@ static void run_checked(void *ctx, chx_scope *s, chx_array *const *xs, chx_array
   const checking *k = ctx;
   py_call call;
   py_call_enter(s, &call);
-  PyObject *in = wrap_all(k->n_x, (const chx_array *const *)xs), *r = in ? call_checked(&k->c, in) : NULL;
+  PyObject *in = py_wrap_all(k->n_x, (const chx_array *const *)xs), *r = in ? call_checked(&k->c, in) : NULL;
   for (int i = 0; r && i < k->c.n_y; i++) ys[i] = chx_scope_give(s, chx_keep(py_a(PyTuple_GET_ITEM(r, i))));
   if (!r) chx_scope_fail(s, CHX_EFAILED, "the function that is checked failed");
   Py_XDECREF(in);

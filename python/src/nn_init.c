@@ -11,23 +11,12 @@ typedef struct py_init {
 
 /* ---- from Python ---------------------------------------------------------------------------------------------------------- */
 
-static PyObject *shape_tuple(int ndim, const int64_t *shape)
-{
-  PyObject *t = PyTuple_New(ndim);
-  for (int i = 0; t && i < ndim; i++) {
-    PyObject *n = PyLong_FromLongLong(shape[i]);
-    if (n) PyTuple_SET_ITEM(t, i, n);
-    else Py_CLEAR(t);
-  }
-  return t;
-}
-
 static chx_array *from_function(chx_scope *s, const chx_nn_init *self, int dtype, int ndim, const int64_t *shape)
 {
   PyObject *function = (PyObject *)(uintptr_t)self->ctx, *r = NULL;
   py_back b;
   if (!py_back_enter(s, &b)) return NULL;
-  PyObject *t = shape_tuple(ndim, shape), *d = t ? py_dtype(dtype) : NULL;
+  PyObject *t = py_tuple(ndim, shape, 1), *d = t ? py_dtype(dtype) : NULL;
   if (d) r = PyObject_CallFunctionObjArgs(function, t, d, NULL);
   Py_XDECREF(t);
   Py_XDECREF(d);

@@ -114,12 +114,7 @@ chx_array *py_call_back(chx_scope *s, PyObject *f, const char *what, const chx_a
 {
   py_back b;
   if (!py_back_enter(s, &b)) return NULL;
-  PyObject *t = PyTuple_New(n), *r = NULL;
-  for (int i = 0; t && i < n; i++) {
-    PyObject *x = py_wrap(chx_keep(args[i]));
-    if (x) PyTuple_SET_ITEM(t, i, x);
-    else Py_CLEAR(t);
-  }
+  PyObject *t = py_wrap_all(n, args), *r = NULL;
   if (t) r = PyObject_CallObject(f, t);
   Py_XDECREF(t);
   py_back_leave(&b);

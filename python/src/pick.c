@@ -251,8 +251,7 @@ static chx_array *spread(chx_scope *s, const chx_array *value, int rank, const i
   bool fits = n - extra <= rank;
   for (int i = 1; fits && i <= n - extra; i++) fits = dims[n - i] == 1 || dims[n - i] == shape[rank - i];
   if (!fits) {
-    PyObject *have = py_shape(value), *want = PyTuple_New(rank);
-    for (int i = 0; want && i < rank; i++) PyTuple_SET_ITEM(want, i, PyLong_FromLongLong(shape[i]));
+    PyObject *have = py_shape(value), *want = py_tuple(rank, shape, 1);
     if (have && want)
       PyErr_Format(PyExc_ValueError, "shape mismatch: the value's shape %R cannot be broadcast to what is indexed, %R",
                    have, want);
